@@ -1,0 +1,205 @@
+"""Units of work: the only way anything is written to the store.
+
+A unit is a generator function marked with :func:`unit`. It yields :class:`Bound` statements and receives their rows
+(a list of tuples), yields :class:`Hint` to announce a change, and returns its result::
+
+    @unit
+    def pause_worker(workerid: int) -> Work[bool]:
+        rows = yield PAUSE(id=workerid)
+        yield Hint("workers", workerid)
+        return bool(rows)
+
+    paused = await store.run(pause_worker(7))
+
+What a driver promises:
+
+- everything a unit yields happens in one transaction, or not at all;
+- no result and no hint leaves before the commit;
+- a unit may be run again from its beginning (a serialization failure, a lost transaction, an unknown outcome of a
+  commit), so it decides everything inside itself, from its arguments and what it reads, and touches nothing outside.
+
+A unit refuses by raising: the exception undoes the unit and reaches the caller as it is. :class:`Fenced` is the one
+refusal that every unit of the engine shares: the caller no longer owns what it writes to.
+
+Statements are written once in SQLAlchemy Core and compiled once per dialect. Columns hold integers, text and bytes
+only, so no type processor stands between the drivers and the rows.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.base import Executable
+
+R = TypeVar("R")
+P = ParamSpec("P")
+
+Row = tuple[Any, ...]
+Rows = Sequence[Row]
+
+
+class Fenced(Exception):
+    """The writer is no longer the owner: its attachment, lease or attempt has been taken over. Drop the work quietly."""
+
+
+class Hint(NamedTuple):
+    """What changed, told to the bus after the commit: a resource's kind (plural), its id and the event's name."""
+
+    kind: str
+    id: int
+    event: str = "update"
+
+
+SQLITE = "sqlite"
+POSTGRESQL = "postgresql"
+
+_DIALECTS: dict[str, sa.engine.Dialect] = {
+    SQLITE: sqlite.dialect(paramstyle="qmark"),
+    POSTGRESQL: postgresql.dialect(paramstyle="numeric_dollar"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A statement as a driver runs it: text, and how a mapping of parameters becomes its positional arguments."""
+
+    sql: str
+    names: tuple[str, ...]
+    constants: Mapping[str, Any]
+    json_sets: frozenset[str]
+
+    def arguments(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The positional arguments; raises KeyError for one that is missing."""
+        constants, sets = self.constants, self.json_sets
+        if not constants and not sets:
+            return tuple([params[name] for name in self.names])
+        values = []
+        for name in self.names:
+            value = params[name] if name in params else constants[name]
+            values.append(json.dumps(list(value)) if name in sets else value)
+        return tuple(values)
+
+
+class Statement:
+    """A named statement, compiled at its first use on each dialect.
+
+    ``build`` gets the dialect's name and returns the Core construct; names of parameters that carry a set of ids
+    (made with :func:`in_set`) are found by their marker in the parameter's name.
+    """
+
+    __slots__ = ("_build", "_compiled", "name", "returns_rows")
+
+    def __init__(self, name: str, build: Executable | Callable[[str], Executable]) -> None:
+        self.name = name
+        self._build: Callable[[str], Executable] = build if callable(build) else lambda _dialect: build
+        self._compiled: dict[str, Compiled] = {}
+
+    def __call__(self, **params: Any) -> Bound:
+        return Bound(self, params)
+
+    def many(self, params: Iterable[Mapping[str, Any]]) -> Many:
+        """The same statement for several sets of parameters; gives no rows."""
+        return Many(self, list(params))
+
+    def compiled(self, dialect: str) -> Compiled:
+        found = self._compiled.get(dialect)
+        if found is None:
+            found = self._compiled[dialect] = _compile(self._build(dialect), dialect)
+        return found
+
+    def __repr__(self) -> str:
+        return f"<Statement {self.name}>"
+
+
+class Bound(NamedTuple):
+    """A statement with its parameters, ready to be yielded."""
+
+    statement: Statement
+    params: Mapping[str, Any]
+
+
+class Many(NamedTuple):
+    """A statement with several sets of parameters."""
+
+    statement: Statement
+    params: list[Mapping[str, Any]]
+
+
+Request = Bound | Many | Hint
+Work = Generator[Request, Any, R]
+
+
+class Unit(Generic[R]):
+    """A unit of work with its arguments; :meth:`start` gives a fresh generator for every run of it."""
+
+    __slots__ = ("_args", "_function", "_kwargs", "name")
+
+    def __init__(
+        self, name: str, function: Callable[..., Work[R]], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self.name = name
+        self._function = function
+        self._args = args
+        self._kwargs = kwargs
+
+    def start(self) -> Work[R]:
+        return self._function(*self._args, **self._kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Unit {self.name}>"
+
+
+def unit(function: Callable[P, Work[R]]) -> Callable[P, Unit[R]]:
+    """Mark a generator function as a unit of work: calling it gives a :class:`Unit` for ``store.run``.
+
+    Inside another unit, call ``other.work(...)`` to run it as a part (``yield from``).
+    """
+
+    @functools.wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Unit[R]:
+        return Unit(function.__name__, function, args, kwargs)
+
+    return make
+
+
+def in_set(column: sa.ColumnElement[Any], name: str) -> Callable[[str], sa.ColumnElement[bool]]:
+    """A condition ``column in <the list bound to name>`` whose text doesn't depend on the list's length.
+
+    Gives a function of the dialect: PostgreSQL compares with an array, SQLite reads a JSON array.
+    """
+    key = _SET + name
+
+    def build(dialect: str) -> sa.ColumnElement[bool]:
+        if dialect == POSTGRESQL:
+            kind = column.type
+            return column == sa.any_(sa.bindparam(key, type_=postgresql.ARRAY(type(kind)())))
+        each = sa.func.json_each(sa.bindparam(key, type_=sa.Text)).table_valued("value")
+        return column.in_(sa.select(each.c.value))
+
+    return build
+
+
+_SET = "set_"
+
+
+def _compile(construct: Executable, dialect: str) -> Compiled:
+    compiled = construct.compile(dialect=_DIALECTS[dialect])  # type: ignore[attr-defined]
+    names = tuple(compiled.positiontup or ())
+    constants = {
+        name: value
+        for name, value in compiled.params.items()
+        if name in names and (value is not None or compiled.binds[name].value is None and not compiled.binds[name].required)
+    }
+    sets = frozenset(name for name in names if name.startswith(_SET)) if dialect == SQLITE else frozenset()
+    return Compiled(str(compiled), names, constants, sets)
+
+
+def insert(dialect: str, table: sa.Table) -> Any:
+    """The dialect's own INSERT, which knows ON CONFLICT."""
+    return postgresql.insert(table) if dialect == POSTGRESQL else sqlite.insert(table)
