@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Make sure that the Debian packages which the tests need are here.
+#   tools/debian_packages.sh test    PostgreSQL's server, git, faketime
+#   tools/debian_packages.sh ci      the above and what a bare machine needs for the checks themselves
+# As root, or where sudo asks for no password, missing ones are installed; else this stops with the one line to run.
+set -euo pipefail
+
+missing=()
+need() { # need PACKAGE COMMAND...: the package, if the command fails
+    local package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb'; }
+
+purpose=${1:-test}
+if [[ $purpose == ci ]]; then
+    need make command -v make
+    need python3-venv "${PYTHON:-python3}" -c 'import ensurepip'
+fi
+need postgresql has_postgres
+need git command -v git
+need faketime command -v faketime
+
+[[ ${#missing[@]} -eq 0 ]] && exit 0
+
+if [[ $(id -u) -eq 0 ]]; then
+    as_root=()
+elif sudo -n true 2>/dev/null; then
+    as_root=(sudo -n)
+else
+    echo "Missing Debian packages. Install them with:" >&2
+    echo "    sudo apt-get install -y ${missing[*]}" >&2
+    exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "This system has no apt-get; install what corresponds to: ${missing[*]}" >&2
+    exit 1
+fi
+echo "Installing Debian packages: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+"${as_root[@]}" apt-get update -q >/dev/null
+"${as_root[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
