@@ -1,8 +1,9 @@
 """Look through every tracked file for what must not be in the tree.
 
-Three kinds: addresses of package registries (a lock file carries names, versions and hashes, so that it works
-behind any mirror), absolute paths of the machine that somebody worked on, and marks of unfinished work. A find is
-printed as `file:line: what`, and the exit code is 1. The patterns are written so that this file does not match itself.
+Three kinds: addresses of package registries (a lock file carries names, versions and hashes, so that it
+works behind any mirror), absolute paths of the machine that somebody worked on, and marks of unfinished work.
+A find is printed as `file:line: what`, and the exit code is 1. The patterns are written so that this file
+does not match itself.
 """
 
 import re
