@@ -1,5 +1,7 @@
 """P9: a secret's value is in no output, however the stream is cut."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ def masked_in_pieces(masker: Masker, pieces: list[bytes]) -> bytes:
 
 def cut(data: bytes, points: list[int]) -> list[bytes]:
     edges = [0, *sorted(point % (len(data) + 1) for point in points), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(edges)]
 
 
 values = st.text("ab'\n", min_size=3, max_size=20)

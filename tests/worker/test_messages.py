@@ -96,7 +96,7 @@ def test_record_sizes(size: int) -> None:
 
 
 def test_a_record_has_a_limit() -> None:
-    with pytest.raises(m.ProtocolError, match="65537|65541|65542"):
+    with pytest.raises(m.ProtocolError, match="more than 65536"):
         m.pack_record("o", 1, bytes(65537))
     with pytest.raises(m.ProtocolError, match="more than"):
         m.pack_record("u", 1, "x" * 70000, "key")
@@ -111,7 +111,7 @@ def test_file_names_that_are_not_utf8_come_back() -> None:
 def test_an_unsendable_value_says_so() -> None:
     with pytest.raises(m.ProtocolError, match="cannot be sent"):
         m.encode(m.Start(1, "c", "shell", {"command": object()}, []))
-    with pytest.raises(m.ProtocolError, match="Start takes .* more than a frame's 1048576"):
+    with pytest.raises(m.ProtocolError, match="more than a frame"):
         m.encode(m.Start(1, "c", "shell", {"initialStdin": "x" * m.MAX_FRAME}, []))
 
 
