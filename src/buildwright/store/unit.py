@@ -1,7 +1,7 @@
 """Units of work: the only way anything is written to the store.
 
-A unit is a generator function marked with :func:`unit`. It yields :class:`Bound` statements and receives their rows
-(a list of tuples), yields :class:`Hint` to announce a change, and returns its result::
+A unit is a generator function marked with :func:`unit`. It yields :class:`Bound` statements and receives
+their rows (a list of tuples), yields :class:`Hint` to announce a change, and returns its result::
 
     @unit
     def pause_worker(workerid: int) -> Work[bool]:
@@ -15,14 +15,15 @@ What a driver promises:
 
 - everything a unit yields happens in one transaction, or not at all;
 - no result and no hint leaves before the commit;
-- a unit may be run again from its beginning (a serialization failure, a lost transaction, an unknown outcome of a
-  commit), so it decides everything inside itself, from its arguments and what it reads, and touches nothing outside.
+- a unit may be run again from its beginning (a serialization failure, a lost transaction, an unknown
+  outcome of a commit), so it decides everything inside itself, from its arguments and what it reads, and
+  touches nothing outside.
 
-A unit refuses by raising: the exception undoes the unit and reaches the caller as it is. :class:`Fenced` is the one
-refusal that every unit of the engine shares: the caller no longer owns what it writes to.
+A unit refuses by raising: the exception undoes the unit and reaches the caller as it is. :class:`Fenced` is
+the one refusal that every unit of the engine shares: the caller no longer owns what it writes to.
 
-Statements are written once in SQLAlchemy Core and compiled once per dialect. Columns hold integers, text and bytes
-only, so no type processor stands between the drivers and the rows.
+Statements are written once in SQLAlchemy Core and compiled once per dialect. Columns hold integers, text
+and bytes only, so no type processor stands between the drivers and the rows.
 """
 
 from __future__ import annotations
@@ -45,11 +46,15 @@ Rows = Sequence[Row]
 
 
 class Fenced(Exception):
-    """The writer is no longer the owner: its attachment, lease or attempt has been taken over. Drop the work quietly."""
+    """The writer is no longer the owner: its attachment, lease or attempt has been taken over. Drop the
+    work quietly.
+    """
 
 
 class Hint(NamedTuple):
-    """What changed, told to the bus after the commit: a resource's kind (plural), its id and the event's name."""
+    """What changed, told to the bus after the commit: a resource's kind (plural), its id and the event's
+    name.
+    """
 
     kind: str
     id: int
@@ -61,13 +66,20 @@ POSTGRESQL = "postgresql"
 
 _DIALECTS: dict[str, sa.engine.Dialect] = {
     SQLITE: sqlite.dialect(paramstyle="qmark"),
-    POSTGRESQL: postgresql.dialect(paramstyle="numeric_dollar"),
+    POSTGRESQL: postgresql.dialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
 }
+
+
+def dialect_of(name: str) -> sa.engine.Dialect:
+    """SQLAlchemy's dialect, with placeholders as our drivers take them."""
+    return _DIALECTS[name]
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A statement as a driver runs it: text, and how a mapping of parameters becomes its positional arguments."""
+    """A statement as a driver runs it: text, and how a mapping of parameters becomes its positional
+    arguments.
+    """
 
     sql: str
     names: tuple[str, ...]
@@ -89,11 +101,11 @@ class Compiled:
 class Statement:
     """A named statement, compiled at its first use on each dialect.
 
-    ``build`` gets the dialect's name and returns the Core construct; names of parameters that carry a set of ids
-    (made with :func:`in_set`) are found by their marker in the parameter's name.
+    ``build`` gets the dialect's name and returns the Core construct; names of parameters that carry a set
+    of ids (made with :func:`in_set`) are found by their marker in the parameter's name.
     """
 
-    __slots__ = ("_build", "_compiled", "name", "returns_rows")
+    __slots__ = ("_build", "_compiled", "name")
 
     def __init__(self, name: str, build: Executable | Callable[[str], Executable]) -> None:
         self.name = name
@@ -115,6 +127,18 @@ class Statement:
 
     def __repr__(self) -> str:
         return f"<Statement {self.name}>"
+
+
+class AdHoc(Statement):
+    """A statement that was built for one call, with its values inside; ``in_()`` with a list is fine."""
+
+    __slots__ = ()
+
+    def __init__(self, core: Executable) -> None:
+        super().__init__("fetch", core)
+
+    def compiled(self, dialect: str) -> Compiled:
+        return _compile(self._build(dialect), dialect, render_postcompile=True)
 
 
 class Bound(NamedTuple):
@@ -188,16 +212,14 @@ def in_set(column: sa.ColumnElement[Any], name: str) -> Callable[[str], sa.Colum
 _SET = "set_"
 
 
-def _compile(construct: Executable, dialect: str) -> Compiled:
-    compiled = construct.compile(dialect=_DIALECTS[dialect])  # type: ignore[attr-defined]
-    names = tuple(compiled.positiontup or ())
-    constants = {
-        name: value
-        for name, value in compiled.params.items()
-        if name in names and (value is not None or compiled.binds[name].value is None and not compiled.binds[name].required)
-    }
-    sets = frozenset(name for name in names if name.startswith(_SET)) if dialect == SQLITE else frozenset()
-    return Compiled(str(compiled), names, constants, sets)
+def _compile(construct: Executable, dialect: str, **options: bool) -> Compiled:
+    compiled = construct.compile(dialect=_DIALECTS[dialect], compile_kwargs=options)  # type: ignore[attr-defined]
+    keys = compiled.positiontup or ()
+    asked = {key for key, bind in compiled.binds.items() if bind.required}
+    constants = {key: compiled.params[key] for key in keys if key not in asked}
+    names = tuple(key.removeprefix(_SET) for key in keys)
+    json_sets = [key.removeprefix(_SET) for key in keys if key.startswith(_SET)] if dialect == SQLITE else []
+    return Compiled(str(compiled), names, constants, frozenset(json_sets))
 
 
 def insert(dialect: str, table: sa.Table) -> Any:
