@@ -1,14 +1,15 @@
 """Buildsets: how work gets into the store.
 
-`add_buildset` is one unit: the source stamps (found or made), the buildset, what it is built from, one request
-per builder. Schedulers, the trigger of a step, the rebuild and the API run it as a part of their own unit
-(`add_buildset_work`), so that what caused it and what it causes are committed together.
+`add_buildset` is one unit: the source stamps (found or made), the buildset, what it is built from, one
+request per builder. Schedulers, the trigger of a step, the rebuild and the API run it as a part of their
+own unit (`add_buildset_work`), so that what caused it and what it causes are committed together.
 
-A caller that may repeat itself (an API call, a triggered step that is replayed) gives a `key`. The first call
-writes its result beside the key; a repetition, also one that runs at the same time, gets that result and adds
-nothing. Keys outlive what they started.
+A caller that may repeat itself (an API call, a triggered step that is replayed) gives a `key`. The first
+call writes its result beside the key; a repetition, also one that runs at the same time, gets that result
+and adds nothing. Keys outlive what they started.
 
-A buildset without builders is complete at once, with SUCCESS, and the schedulers that wait for such are told.
+A buildset without builders is complete at once, with SUCCESS, and the schedulers that wait for such are
+told.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from buildwright.model.results import SUCCESS
 from buildwright.store import schema
-from buildwright.store.unit import Hint, Statement, Work, in_set, insert, unit
+from buildwright.store.unit import Hint, Statement, Work, insert, unit
 from buildwright.store.units.sourcestamps import Stamp, sourcestamp_ids
-
-SUCCESS = 0
 
 _buildsets = schema.buildsets
 _requests = schema.buildrequests

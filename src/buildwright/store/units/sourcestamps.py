@@ -1,9 +1,9 @@
 """Source stamps: one row per distinct source, found by a hash of everything that makes it distinct.
 
-A stamp never changes and is never removed while something points to it, so it is looked up first and inserted only
-when it is new. Two units that insert the same stamp at once meet in its unique hash: the second waits, inserts
-nothing and looks it up again. Missing stamps are inserted in the order of their hashes, so that two units never
-wait for each other's.
+A stamp never changes and is never removed while something points to it, so it is looked up first and
+inserted only when it is new. Two units that insert the same stamp at once meet in its unique hash: the
+second waits, inserts nothing and looks it up again. Missing stamps are inserted in the order of their
+hashes, so that two units never wait for each other's.
 """
 
 from __future__ import annotations
