@@ -37,7 +37,7 @@ fmt: $(STAMP) ## format the code and apply the linter's safe fixes
 
 bench: $(STAMP) ## our numbers beside stock Buildbot's; ONLY=row for one of them
 	tools/debian_packages.sh test
-	$(BIN)/python bench/run.py $(if $(ONLY),--only $(ONLY)) $(ARGS)
+	$(BIN)/python -m bench.run $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 mutants: $(STAMP) ## break one promise's guard at a time; each must turn its test red
 	tools/debian_packages.sh test
