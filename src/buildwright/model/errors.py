@@ -1,0 +1,156 @@
+"""Errors of a configuration: collected while it loads, told all at once.
+
+A constructor that finds something wrong calls :func:`error` and goes on as well as it can, so that one load tells
+everything. While a configuration loads, the loader has a :class:`Collector` in place (a context variable, so loads in
+several threads don't meet) that keeps the errors; outside of a load, in a test or a console, the error is raised at once.
+
+Each error carries the place in the user's own files: the nearest calling frame inside the configuration's directory,
+or else the nearest one outside this package.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
+
+
+class Where(NamedTuple):
+    """A place in a file."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigError:
+    """One thing wrong: what, where, and what to do about it."""
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        place = ""
+        if self.file is not None:
+            place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
+        return f"{place}{self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+class ConfigErrors(Exception):
+    """A configuration that can't be used; ``errors`` says why, in the order of their places."""
+
+    def __init__(self, errors: Iterable[ConfigError], warnings: Iterable[ConfigError] = ()) -> None:
+        self.errors = list(errors)
+        self.warnings = list(warnings)
+        super().__init__(self.errors)
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+
+@dataclass(slots=True)
+class Collector:
+    """What a load has found so far. Owned by the one thread that runs the load."""
+
+    root: str | None = None  # the configuration's directory, with a separator at its end
+    errors: list[ConfigError] = field(default_factory=list)
+    warnings: list[ConfigError] = field(default_factory=list)
+
+
+_current: contextvars.ContextVar[Collector | None] = contextvars.ContextVar("collector", default=None)
+
+
+def collecting(collector: Collector | None) -> contextvars.Token[Collector | None]:
+    """Put a collector in place for this context; give the token to :func:`collected` afterwards."""
+    return _current.set(collector)
+
+
+def collected(token: contextvars.Token[Collector | None]) -> None:
+    """Take the collector of :func:`collecting` away again."""
+    _current.reset(token)
+
+
+def caller_location(root: str | None = None) -> Where | None:
+    """The nearest calling frame outside this package; inside ``root``, if there is one there."""
+    frame = sys._getframe(1)  # noqa: SLF001 - the only way to a caller's line that is cheap enough for each step
+    nearest: Where | None = None
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_PACKAGE) and not name.startswith("<"):
+            if root is None or name.startswith(root):
+                return Where(name, frame.f_lineno)
+            if nearest is None:
+                nearest = Where(name, frame.f_lineno)
+        frame = frame.f_back  # type: ignore[assignment]
+    return nearest
+
+
+def location() -> Where | None:
+    """Where the configuration is just now: :func:`caller_location` within the directory that is being loaded."""
+    collector = _current.get()
+    return caller_location(collector.root if collector is not None else None)
+
+
+def error(message: str, hint: str | None = None, where: Where | None = None) -> None:
+    """Report something wrong with the configuration: collected during a load, raised otherwise."""
+    collector = _current.get()
+    if where is None:
+        where = location()
+    found = ConfigError(message, where.file if where else None, where.line if where else None, hint)
+    if collector is None:
+        raise ConfigErrors([found])
+    collector.errors.append(found)
+
+
+def warn(message: str, hint: str | None = None, where: Where | None = None) -> None:
+    """Report something that works but won't do what it seems to; lost outside of a load."""
+    collector = _current.get()
+    if collector is None:
+        return
+    if where is None:
+        where = location()
+    collector.warnings.append(
+        ConfigError(message, where.file if where else None, where.line if where else None, hint)
+    )
+
+
+def suggest(name: object, candidates: Iterable[str]) -> str | None:
+    """A hint that names the nearest of ``candidates``, if one is near."""
+    if not isinstance(name, str):
+        return None
+    import difflib
+
+    pool = {candidate.lower(): candidate for candidate in candidates}
+    near = difflib.get_close_matches(name.lower(), list(pool), n=1, cutoff=0.6)
+    return f"did you mean {pool[near[0]]!r}?" if near else None
+
+
+def shown(value: object) -> str:
+    """A value as an error names it: its type and, if it is short, itself."""
+    kind = type(value).__name__
+    if value is None:
+        return "None"
+    if isinstance(value, (str, int, float, bool, bytes)):
+        text = repr(value)
+        return f"{kind} {text}" if len(text) <= 60 else f"{kind} {text[:57]}..."
+    return kind
+
+
+def expect(
+    value: Any, types: type | tuple[type, ...], what: str, wanted: str, where: Where | None = None
+) -> bool:
+    """Check a value's type; report ``what must be wanted, not ...`` and return False if it differs."""
+    if isinstance(value, types):
+        allowed = types if isinstance(types, tuple) else (types,)
+        if not isinstance(value, bool) or bool in allowed or object in allowed:
+            return True
+    error(f"{what} must be {wanted}, not {shown(value)}", where=where)
+    return False

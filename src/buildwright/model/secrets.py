@@ -1,0 +1,79 @@
+"""Secrets providers: where a secret's value comes from, by its name.
+
+A provider is asked in the order of ``c['secretsProviders']``; the first that knows the name answers. Its values are
+read when the configuration loads, so that a secret that can't be read is an error of the configuration, and they are
+part of no fingerprint, message or repr.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from buildwright.model.errors import error, expect
+
+
+@runtime_checkable
+class SecretsProvider(Protocol):
+    """Something that knows secrets."""
+
+    async def get(self, name: str) -> str | None:
+        """The value, or None if this provider doesn't know the name."""
+        ...
+
+
+class SecretInAFile:
+    """One file per secret in a directory; a file that others than its owner and group may touch is refused."""
+
+    def __init__(
+        self, dirname: str | Path, suffixes: Sequence[str] | None = None, strip: bool = True
+    ) -> None:
+        self.dirname = str(dirname)
+        self.suffixes = list(suffixes) if suffixes is not None else [""]
+        self.strip = strip
+        self._values: dict[str, str] = {}
+        if expect(dirname, (str, Path), "SecretInAFile: dirname", "a directory's path"):
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            names = sorted(os.listdir(self.dirname))
+        except OSError as problem:
+            error(f"SecretInAFile: {self.dirname!r} can't be read: {problem.strerror}")
+            return
+        for suffix in self.suffixes:
+            for filename in names:
+                if filename.endswith(suffix):
+                    name = filename.removesuffix(suffix)
+                    value = self._value(Path(self.dirname, filename))
+                    if value is not None:
+                        self._values.setdefault(name, value)
+
+    def _value(self, path: Path) -> str | None:
+        try:
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode):
+                return None
+            if mode & 0o007:
+                error(
+                    f"SecretInAFile: others may read or write {str(path)!r} (mode {stat.S_IMODE(mode):03o})",
+                    f"chmod o-rwx {path}",
+                )
+                return None
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as problem:
+            error(
+                f"SecretInAFile: {str(path)!r} can't be read: {getattr(problem, 'strerror', None) or 'not text'}"
+            )
+            return None
+        return text.rstrip("\r\n") if self.strip else text
+
+    async def get(self, name: str) -> str | None:
+        """The value, or None if there is no such file."""
+        return self._values.get(name)
+
+    def __repr__(self) -> str:
+        return f"SecretInAFile({self.dirname!r})"
