@@ -1,1 +1,1 @@
-"""Plain data that every room shares: results, properties, renderables, builders, workers, locks, the snapshot. No I/O."""
+"""Plain data that every room shares: results, properties, renderables, builders, the snapshot. No I/O."""

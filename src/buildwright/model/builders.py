@@ -1,7 +1,7 @@
 """Builders as a configuration names them: which workers, which steps, with which properties.
 
-A step object of a configuration is a recipe. Constructing one records a :class:`StepSpec` (class, arguments, place);
-the factory keeps only that, and each build makes its own step from it.
+A step object of a configuration is a recipe. Constructing one records a :class:`StepSpec` (class, arguments,
+place); the factory keeps only that, and each build makes its own step from it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from buildwright.model.workers import checked_locks, checked_properties
 
 __all__ = ["BuildFactory", "BuilderConfig", "StepSpec", "caller_location", "safe_name"]
 
-_UNSAFE = str.maketrans({character: "_" for character in "\t !#$%&'()*+,./:;<=>?@[\\]^{|}~"})
+_UNSAFE = str.maketrans(dict.fromkeys("\t !#$%&'()*+,./:;<=>?@[\\]^{|}~", "_"))
 
 
 def safe_name(name: str) -> str:
@@ -48,7 +48,9 @@ class StepSpec:
         self._fingerprint = None
 
     def fingerprint(self) -> str:
-        """What tells this recipe from a changed one, the same in every process that loads the same configuration."""
+        """What tells this recipe from a changed one, the same in every process that loads the same
+        configuration.
+        """
         if self._fingerprint is None:
             self._fingerprint = digest(self)
         return self._fingerprint
@@ -121,11 +123,7 @@ class BuilderConfig:
         self.name: str = self._named(name)
         kind = f"builder {self.name!r}"
         self.workernames: list[str] = self._workers(workername, workernames, kind)
-        self.factory: BuildFactory = factory if isinstance(factory, BuildFactory) else BuildFactory()
-        if factory is None:
-            error(f"{kind} has no factory", "give it factory=util.BuildFactory([...])")
-        elif not isinstance(factory, BuildFactory):
-            error(f"{kind}: the factory must be a BuildFactory, not {shown(factory)}")
+        self.factory: BuildFactory = _factory(factory, kind)
         self.builddir: str = safe_name(self.name)
         if builddir is not None and expect(builddir, str, f"{kind}: builddir", "text"):
             self.builddir = builddir
@@ -137,12 +135,11 @@ class BuilderConfig:
         self.nextBuild = _callable(nextBuild, f"{kind}: nextBuild")
         self.canStartBuild = _callable(canStartBuild, f"{kind}: canStartBuild")
         self.do_build_if = _callable(do_build_if, f"{kind}: do_build_if")
-        self.collapseRequests: bool | Callable[..., Any] | None = collapseRequests
-        if not (collapseRequests is None or isinstance(collapseRequests, bool) or callable(collapseRequests)):
-            error(
-                f"{kind}: collapseRequests must be True, False or a function, not {shown(collapseRequests)}"
-            )
-            self.collapseRequests = None
+        self.collapseRequests: bool | Callable[..., Any] | None = (
+            collapseRequests
+            if isinstance(collapseRequests, bool)
+            else _callable(collapseRequests, f"{kind}: collapseRequests", "True, False or a function")
+        )
         self.locks: Any = checked_locks(locks, f"{kind}: locks")
         self.env: dict[str, Any] = dict(env) if isinstance(env, Mapping) else {}
         if env is not None:
@@ -164,12 +161,8 @@ class BuilderConfig:
     @staticmethod
     def _named(name: Any) -> str:
         if not isinstance(name, str) or not name:
-            error(
-                f"a builder's name must be text, not {shown(name)}"
-                if name is not None
-                else "a builder has no name"
-            )
-            return "" if not isinstance(name, str) else name
+            error(f"a builder's name must be text, not {shown(name)}" if name else "a builder has no name")
+            return ""
         if name.startswith("_") and name != "__Janitor":
             error(f"builder {name!r}: names that begin with '_' are reserved")
         return name
@@ -179,35 +172,35 @@ class BuilderConfig:
         names: list[Any] = []
         if isinstance(workernames, str):
             names = [workernames]
-        elif workernames is not None and expect(
-            workernames, (list, tuple), f"{kind}: workernames", "a list of names"
-        ):
+        elif workernames is not None:
+            if not expect(workernames, (list, tuple), f"{kind}: workernames", "a list of names"):
+                return []
             names = list(workernames)
         if workername is not None:
-            if workernames:
+            if names:
                 error(f"{kind} has both workername and workernames", "give one of them")
             names.append(workername)
         if not names:
-            if (
-                workername is None
-                and not isinstance(workernames, str)
-                and (workernames is None or workernames == [])
-            ):
-                error(f"{kind} has no worker", "give it workernames=['...']")
-            return []
-        good = []
-        for name in names:
-            if expect(name, str, f"{kind}: a worker's name", "text"):
-                good.append(name)
-        return good
+            error(f"{kind} has no worker", "give it workernames=['...']")
+        return [name for name in names if expect(name, str, f"{kind}: a worker's name", "text")]
 
     def __repr__(self) -> str:
         return f"<BuilderConfig {self.name!r}>"
 
 
-def _callable(value: Any, what: str) -> Any:
+def _factory(value: Any, kind: str) -> BuildFactory:
+    if isinstance(value, BuildFactory):
+        return value
+    if value is None:
+        error(f"{kind} has no factory", "give it factory=util.BuildFactory([...])")
+    else:
+        error(f"{kind}: the factory must be a BuildFactory, not {shown(value)}")
+    return BuildFactory()
+
+
+def _callable(value: Any, what: str, wanted: str = "a function") -> Any:
     if value is not None and not callable(value):
-        error(f"{what} must be a function, not {shown(value)}")
+        error(f"{what} must be {wanted}, not {shown(value)}")
         return None
     return value
 

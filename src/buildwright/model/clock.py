@@ -1,7 +1,7 @@
 """Time as it is handed to those who decide: nobody else reads a clock.
 
-Wall time (µs since the epoch) says when something happened and when a schedule is due; it may jump. Monotonic time
-(seconds) says how long something has lasted; only differences mean anything.
+Wall time (µs since the epoch) says when something happened and when a schedule is due; it may jump. Monotonic
+time (seconds) says how long something has lasted; only differences mean anything.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Errors of a configuration: collected while it loads, told all at once.
 
-A constructor that finds something wrong calls :func:`error` and goes on as well as it can, so that one load tells
-everything. While a configuration loads, the loader has a :class:`Collector` in place (a context variable, so loads in
-several threads don't meet) that keeps the errors; outside of a load, in a test or a console, the error is raised at once.
+A constructor that finds something wrong calls :func:`error` and goes on as well as it can, so that one load
+tells everything. While a configuration loads, the loader has a :class:`Collector` in place (a context
+variable, so loads in several threads don't meet) that keeps the errors; outside of a load, in a test or a
+console, the error is raised at once.
 
-Each error carries the place in the user's own files: the nearest calling frame inside the configuration's directory,
-or else the nearest one outside this package.
+Each error carries the place in the user's own files: the nearest calling frame inside the configuration's
+directory, or else the nearest one outside this package.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
@@ -80,7 +82,7 @@ def collected(token: contextvars.Token[Collector | None]) -> None:
 
 def caller_location(root: str | None = None) -> Where | None:
     """The nearest calling frame outside this package; inside ``root``, if there is one there."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the only way to a caller's line that is cheap enough for each step
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller's line that is cheap enough for each step
     nearest: Where | None = None
     while frame is not None:
         name = frame.f_code.co_filename
@@ -89,12 +91,14 @@ def caller_location(root: str | None = None) -> Where | None:
                 return Where(name, frame.f_lineno)
             if nearest is None:
                 nearest = Where(name, frame.f_lineno)
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return nearest
 
 
 def location() -> Where | None:
-    """Where the configuration is just now: :func:`caller_location` within the directory that is being loaded."""
+    """Where the configuration is just now: :func:`caller_location` within the directory that is being
+    loaded.
+    """
     collector = _current.get()
     return caller_location(collector.root if collector is not None else None)
 

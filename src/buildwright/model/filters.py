@@ -1,9 +1,9 @@
 """Filters of changes: which of them a scheduler looks at.
 
-Everything that is given must match. ``x`` compares with a value or any of a list, ``x_not_eq`` with none of them,
-``x_re`` matches one regular expression (from the start) of one or a list, ``x_not_re`` none of them, ``x_fn`` asks a
-function. ``x`` is project, repository, branch, category or codebase; ``property_eq`` and its kin take a dict of property
-name to values. ``filter_fn`` asks about the whole change.
+Everything that is given must match. ``x`` compares with a value or any of a list, ``x_not_eq`` with none of
+them, ``x_re`` matches one regular expression (from the start) of one or a list, ``x_not_re`` none of them,
+``x_fn`` asks a function. ``x`` is project, repository, branch, category or codebase; ``property_eq`` and its
+kin take a dict of property name to values. ``filter_fn`` asks about the whole change.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class ChangeFilter:
         if self.filter_fn is not None and not self.filter_fn(change):
             return False
         return all(check(getattr(change, attribute)) for attribute, check in self._checks) and all(
-            check(change.properties.getProperty(name)) for name, check in self._property_checks
+            check(change.properties.getProperty(name, "")) for name, check in self._property_checks
         )
 
     @staticmethod
@@ -165,7 +165,9 @@ class ChangeFilter:
         branch: Any = UNSET,
         categories: Iterable[str] | None = None,
     ) -> ChangeFilter:
-        """The filter of a scheduler that may be given its branch and categories beside, or instead of, a filter."""
+        """The filter of a scheduler that may be given its branch and categories beside, or instead of, a
+        filter.
+        """
         if change_filter is not None:
             if branch is not UNSET or categories:
                 error("a scheduler takes a change_filter or branch and categories, not both")

@@ -1,17 +1,18 @@
 """Fingerprints: what tells a part of a configuration from a changed one.
 
-Two processes that load the same files get the same fingerprint, so nothing of a process is in it: no addresses, no order
-of sets, no line numbers. A value is described by its content; one of our own classes by its name and what it was given;
-a function or a class of the user's by its name and its compiled code, with what it closes over and its defaults. What
-such code reads from elsewhere (globals, files) is not in it: replaying a journal notices that by itself.
+Two processes that load the same files get the same fingerprint, so nothing of a process is in it: no
+addresses, no order of sets, no line numbers. A value is described by its content; one of our own classes by
+its name and what it was given; a function or a class of the user's by its name and its compiled code, with
+what it closes over and its defaults. What such code reads from elsewhere (globals, files) is not in it:
+replaying a journal notices that by itself.
 
-Compiled code differs between Python versions. A master that goes on with builds under another Python therefore ends
-those whose remaining steps hold code of the user's as "configuration changed", the safe side.
+Compiled code differs between Python versions. A master that goes on with builds under another Python
+therefore ends those whose remaining steps hold code of the user's as "configuration changed", the safe side.
 """
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import enum
 import functools
 import re
@@ -27,7 +28,7 @@ from buildwright.model.errors import Where
 
 _OURS = ("buildwright.", "buildwright_worker.")
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None), complex})
-_BY_REPR = (datetime.date, datetime.timedelta, datetime.time, Decimal, Fraction, range)
+_BY_REPR = (dt.date, dt.timedelta, dt.time, Decimal, Fraction, range)
 _NOT_CONTENT = frozenset(
     {
         "__abstractmethods__",
@@ -154,7 +155,8 @@ def _object(value: Any, path: tuple[int, ...]) -> str:
         for slot in (slots,) if isinstance(slots, str) else slots:
             if hasattr(value, slot):
                 state[slot] = getattr(value, slot)
-    if ours:  # our own private attributes are made from the public ones, or are not for a fingerprint: secrets' values
+    # Our own private attributes are made from the public ones, or must not be here: secrets' values.
+    if ours:
         state = {name: item for name, item in state.items() if not name.startswith("_")}
     if isinstance(value, dict):
         state["<items>"] = dict(value)

@@ -8,10 +8,10 @@
 - ``kw``: a keyword argument, itself renderable
 - ``secret``: a secret by its name
 
-and the operators say what happens where there is none: nothing gives the empty text; ``:-text`` a replacement if the
-key is missing; ``:~text`` also if its value is false; ``:+text`` the text if the key is there; ``:?|yes|no`` one of two
-by presence, ``:#?|yes|no`` by truth, with any character in the place of ``|``. Replacements may hold further places.
-``Interpolate("%s %s", a, b)`` takes its values by position.
+and the operators say what happens where there is none: nothing gives the empty text; ``:-text`` a replacement
+if the key is missing; ``:~text`` also if its value is false; ``:+text`` the text if the key is there;
+``:?|yes|no`` one of two by presence, ``:#?|yes|no`` by truth, with any character in the place of ``|``.
+Replacements may hold further places. ``Interpolate("%s %s", a, b)`` takes its values by position.
 
 The text is parsed when it is written, so a mistake in it is an error of the configuration with its line.
 """
@@ -19,7 +19,7 @@ The text is parsed when it is written, so a mistake in it is an error of the con
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from buildwright.model.errors import error, shown, suggest
@@ -192,8 +192,8 @@ async def fill(parts: list[str | _Place], props: Properties, kwargs: Mapping[str
 class Interpolate(Operators):
     """A text with places, as the module tells."""
 
-    def __init__(self, fmtstring: str, *args: Any, **kwargs: Any) -> None:
-        self.fmtstring = fmtstring
+    def __init__(self, fmtstring: Any, *args: Any, **kwargs: Any) -> None:
+        self.fmtstring: str = fmtstring
         self.args = args
         self.kwargs = kwargs
         self._parts: list[str | _Place] = []
@@ -227,7 +227,9 @@ def _blank(value: Any) -> Any:
 
 
 class _PropertyTexts:
-    """What ``WithProperties`` looks its names up in: a property, with the operators ``:-``, ``:~`` and ``:+``."""
+    """What ``WithProperties`` looks its names up in: a property, with the operators ``:-``, ``:~`` and
+    ``:+``.
+    """
 
     def __init__(self, props: Properties, computed: Mapping[str, Any]) -> None:
         self.props = props
@@ -247,9 +249,11 @@ class _PropertyTexts:
 
 
 class WithProperties(Operators):
-    """The older form of Interpolate: names are properties, or keyword arguments called with the properties."""
+    """The older form of Interpolate: names are properties, or keyword arguments called with the
+    properties.
+    """
 
-    def __init__(self, fmtstring: str, *args: str, **lambda_subs: Callable[[Properties], Any]) -> None:
+    def __init__(self, fmtstring: str, *args: str, **lambda_subs: Any) -> None:
         self.fmtstring = fmtstring
         self.args = args
         self.lambda_subs = lambda_subs

@@ -1,17 +1,22 @@
 """Locks as a configuration names them.
 
-A lock is a name and its limits. Who holds and who waits is in the store, across all masters; two lock objects with one
-name are the same lock and must agree in everything (the loader checks it). A worker lock is one lock per worker.
+A lock is a name and its limits. Who holds and who waits is in the store, across all masters; two lock objects
+with one name are the same lock and must agree in everything (the loader checks it). A worker lock is one lock
+per worker.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from buildwright.model.errors import error, expect, shown
 
 MODES = ("counting", "exclusive")
+
+
+def _is_limit(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 class _Lock:
@@ -21,7 +26,7 @@ class _Lock:
     name: str
     maxCount: int
 
-    def access(self, mode: str, count: int = 1) -> LockAccess:
+    def access(self, mode: str, count: Any = 1) -> LockAccess:
         """Use of this lock: ``counting`` takes ``count`` of its places, ``exclusive`` all of them."""
         if mode not in MODES:
             error(f"lock {self.name!r}: the mode must be 'counting' or 'exclusive', not {shown(mode)}")
@@ -36,7 +41,7 @@ class _Lock:
 
     def _check(self) -> None:
         expect(self.name, str, f"{type(self).__name__}: name", "text")
-        if not isinstance(self.maxCount, int) or isinstance(self.maxCount, bool) or self.maxCount < 1:
+        if not _is_limit(self.maxCount):
             error(f"lock {self.name!r}: maxCount must be a number of 1 or more, not {shown(self.maxCount)}")
 
 
@@ -72,10 +77,9 @@ class WorkerLock(_Lock):
             return
         if expect(limits, dict, f"lock {self.name!r}: maxCountForWorker", "a dict of worker name to number"):
             for worker, limit in limits.items():
-                if not isinstance(worker, str) or not isinstance(limit, int) or limit < 1:
-                    error(
-                        f"lock {self.name!r}: maxCountForWorker must map a worker's name to a number of 1 or more"
-                    )
+                if not _is_limit(limit):
+                    what = f"maxCountForWorker[{worker!r}]"
+                    error(f"lock {self.name!r}: {what} must be a number of 1 or more, not {shown(limit)}")
 
     def __hash__(self) -> int:
         return hash((self.kind, self.name))

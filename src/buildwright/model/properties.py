@@ -1,12 +1,12 @@
 """Properties: named values with their source, which follow a build from its schedulers to its steps.
 
-A value is what JSON can hold, because it is stored, shown and read back after a master's death; anything else is
-refused where it is set, not where it is written. The engine learns of writes through ``on_change`` and stores them in
-the unit that carries the step's boundary; the object itself knows no store.
+A value is what JSON can hold, because it is stored, shown and read back after a master's death; anything else
+is refused where it is set, not where it is written. The engine learns of writes through ``on_change`` and
+stores them in the unit that carries the step's boundary; the object itself knows no store.
 
-Rendering needs more than values: the build (``getBuild``), the source stamps before there is one, and the secrets.
-They hang here as attributes that the engine fills. A secret that was rendered is kept in ``secrets`` for masking, in
-memory only: nothing of it is in ``asDict`` or ``to_json``.
+Rendering needs more than values: the build (``getBuild``), the source stamps before there is one, and the
+secrets. They hang here as attributes that the engine fills. A secret that was rendered is kept in ``secrets``
+for masking, in memory only: nothing of it is in ``asDict`` or ``to_json``.
 """
 
 from __future__ import annotations
@@ -61,21 +61,19 @@ class Properties:
         self.sourcestamps: Sequence[Any] = ()  # what a scheduler renders with, before there is a build
         self.changes: Sequence[Any] = ()  # as `sourcestamps`
         self.secret_source: SecretSource | None = None  # set by the engine where secrets may be used
-        self.secrets: dict[
-            str, str
-        ] = {}  # name -> value of each secret rendered with these properties; never stored
-        self.on_change: Callable[[str, Any, str], None] | None = (
-            None  # called after each write: name, value, source
-        )
+        # name -> value of each secret that was rendered with these properties; for masking, never stored
+        self.secrets: dict[str, str] = {}
+        # called after each write with name, value and source
+        self.on_change: Callable[[str, Any, str], None] | None = None
         for name, value in properties.items():
             self.setProperty(name, value, "TEST")
 
     def setProperty(self, name: str, value: Any, source: str, runtime: bool = False) -> None:
         """Set a value; ValueError if it can't be stored."""
-        if not isinstance(name, str) or not isinstance(source, str):
-            raise TypeError(f"a property's name and source must be text, not {name!r} and {source!r}")
-        if problem := json_problem(value):
+        if problem := json_problem(name) or json_problem(source) or json_problem(value):
             raise ValueError(f"property {name!r}: {problem}")
+        if type(name) is not str or type(source) is not str:
+            raise TypeError(f"a property's name and source must be text, not {name!r} and {source!r}")
         self.properties[name] = (value, source)
         if runtime:
             self.runtime.add(name)

@@ -41,8 +41,8 @@ __all__ = [
 class Property(Operators):
     """A property's value, or a default (itself renderable) if it is missing or, by default, false."""
 
-    def __init__(self, key: str, default: Any = None, defaultWhenFalse: bool = True) -> None:
-        self.key = key
+    def __init__(self, key: Any, default: Any = None, defaultWhenFalse: bool = True) -> None:
+        self.key: str = key
         self.default = default
         self.defaultWhenFalse = defaultWhenFalse
         if not isinstance(key, str):
@@ -64,8 +64,8 @@ class Property(Operators):
 class Secret:
     """A secret's value, by its name in a secrets provider."""
 
-    def __init__(self, secret_name: str) -> None:
-        self.secret_name = secret_name
+    def __init__(self, secret_name: Any) -> None:
+        self.secret_name: str = secret_name
         if not isinstance(secret_name, str):
             error(f"Secret: the name must be text, not {shown(secret_name)}")
 
@@ -77,12 +77,12 @@ class Secret:
 
 
 class renderer:  # noqa: N801 - a decorator
-    """Makes a function of the properties renderable; ``withArgs`` binds more arguments, rendered before the call."""
+    """Makes a function of the properties renderable; ``withArgs`` binds more arguments, rendered before the
+    call.
+    """
 
-    def __init__(
-        self, fn: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> None:
-        self.fn = fn
+    def __init__(self, fn: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> None:
+        self.fn: Callable[..., Any] = fn
         self.args = args
         self.kwargs = kwargs or {}
         if not callable(fn):

@@ -1,10 +1,11 @@
 """Rendering: values that are known only once a build, or a scheduler's properties, are there.
 
-Whatever has ``getRenderingFor(props)`` is renderable; it returns a value, or something to await. Lists, tuples and dicts
-are rendered element by element. Most arguments are plain, so :func:`is_plain` decides without a coroutine.
+Whatever has ``getRenderingFor(props)`` is renderable; it returns a value, or something to await. Lists,
+tuples and dicts are rendered element by element. Most arguments are plain, so :func:`is_plain` decides
+without a coroutine.
 
-Comparing or calculating with a renderable gives another one, evaluated later. So the result of ``Property("x") == "y"``
-is always true as a condition of ``if``: it belongs into ``doStepIf`` and the like.
+Comparing or calculating with a renderable gives another one, evaluated later. So the result of
+``Property("x") == "y"`` is always true as a condition of ``if``: it belongs into ``doStepIf`` and the like.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ async def settle(value: Any) -> Any:
 
 
 async def render(value: Any, props: Properties) -> Any:
-    """A value with everything renderable in it replaced; a container comes back as a new one if anything was."""
+    """A value with everything renderable in it replaced; a container comes back as a new one if anything
+    was.
+    """
     if is_plain(value):
         return value
     if is_renderable(value):

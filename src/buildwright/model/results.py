@@ -1,8 +1,8 @@
 """Result codes, and how a step's result becomes part of a build's.
 
-A step contributes to its build's result through its flags (:func:`contribution`); a build's result is the worst of what
-its steps contributed (:func:`worst_status`), and so is a buildset's of its builds'. SKIPPED is neutral: anything else
-is worse. Codes are the numbers that the data API shows, so they never change.
+A step contributes to its build's result through its flags (:func:`contribution`); a build's result is the
+worst of what its steps contributed (:func:`worst_status`), and so is a buildset's of its builds'. SKIPPED is
+neutral: anything else is worse. Codes are the numbers that the data API shows, so they never change.
 """
 
 from __future__ import annotations
@@ -68,10 +68,8 @@ def contribution(result: int, flags: StepFlags) -> Contribution:
             return Contribution(FAILURE, terminates=False)
         return Contribution(WARNINGS if flags.warnOnWarnings else SUCCESS, terminates=False)
     if result == FAILURE:
-        if flags.flunkOnFailure:
-            weight = FAILURE
-        else:
-            weight = WARNINGS if flags.warnOnFailure else SUCCESS
+        softened = WARNINGS if flags.warnOnFailure else SUCCESS
+        weight = FAILURE if flags.flunkOnFailure else softened
         return Contribution(weight, terminates=bool(flags.haltOnFailure))
     if result in (EXCEPTION, RETRY, CANCELLED):
         return Contribution(result, terminates=True)

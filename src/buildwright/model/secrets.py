@@ -1,13 +1,12 @@
 """Secrets providers: where a secret's value comes from, by its name.
 
-A provider is asked in the order of ``c['secretsProviders']``; the first that knows the name answers. Its values are
-read when the configuration loads, so that a secret that can't be read is an error of the configuration, and they are
-part of no fingerprint, message or repr.
+A provider is asked in the order of ``c['secretsProviders']``; the first that knows the name answers. Its
+values are read when the configuration loads, so that a secret that can't be read is an error of the
+configuration, and they are part of no fingerprint, message or repr.
 """
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,9 @@ class SecretsProvider(Protocol):
 
 
 class SecretInAFile:
-    """One file per secret in a directory; a file that others than its owner and group may touch is refused."""
+    """One file per secret in a directory; a file that others than its owner and group may touch is
+    refused.
+    """
 
     def __init__(
         self, dirname: str | Path, suffixes: Sequence[str] | None = None, strip: bool = True
@@ -40,7 +41,7 @@ class SecretInAFile:
 
     def _read(self) -> None:
         try:
-            names = sorted(os.listdir(self.dirname))
+            names = sorted(path.name for path in Path(self.dirname).iterdir())
         except OSError as problem:
             error(f"SecretInAFile: {self.dirname!r} can't be read: {problem.strerror}")
             return
@@ -65,9 +66,8 @@ class SecretInAFile:
                 return None
             text = path.read_text()
         except (OSError, UnicodeDecodeError) as problem:
-            error(
-                f"SecretInAFile: {str(path)!r} can't be read: {getattr(problem, 'strerror', None) or 'not text'}"
-            )
+            why = getattr(problem, "strerror", None) or "it is not text"
+            error(f"SecretInAFile: {str(path)!r} can't be read: {why}")
             return None
         return text.rstrip("\r\n") if self.strip else text
 

@@ -1,7 +1,7 @@
 """The configuration as it was at one load: what the master runs until the next load succeeds.
 
-Nothing in it changes after the load. A reload makes a new one; builds that have begun keep the builder, steps and
-functions of the snapshot they began with, whose modules stay alive through it.
+Nothing in it changes after the load. A reload makes a new one; builds that have begun keep the builder, steps
+and functions of the snapshot they began with, whose modules stay alive through it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from buildwright.model.properties import Properties
 from buildwright.model.secrets import SecretsProvider
 from buildwright.model.workers import WorkerConfig
 
-# Schedulers and change sources have their classes above this room; here they are what the configuration named.
+# Schedulers and change sources have their classes above this room; here they are whatever was configured.
 SchedulerConfig = Any
 ChangeSourceConfig = Any
 
@@ -79,7 +79,9 @@ class Snapshot:
     warnings: Sequence[ConfigError] = ()
 
     async def secret(self, name: str) -> str | None:
-        """A secret's value from the first provider that knows it: what `Properties.secret_source` is set to."""
+        """A secret's value from the first provider that knows it: what `Properties.secret_source` is set
+        to.
+        """
         for provider in self.secrets_providers:
             if (value := await provider.get(name)) is not None:
                 return value

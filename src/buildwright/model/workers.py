@@ -1,4 +1,6 @@
-"""Workers as a configuration names them. Sessions and processes live elsewhere; this is what they are allowed to do."""
+"""Workers as a configuration names them. Sessions and processes live elsewhere; this is what they are allowed
+to do.
+"""
 
 from __future__ import annotations
 
@@ -98,23 +100,20 @@ class WorkerConfig:
         return self.name
 
     def _check(self, kind: str) -> None:
-        name = self.name
+        name: Any = self.name
         if not isinstance(name, str) or not WORKER_NAME.match(name):
             error(
-                f"{type(self).__name__}: the name must be letters, digits, '_', '-' and '.', and begin with no digit,"
-                f" not {shown(name)}"
+                f"{type(self).__name__}: the name must consist of letters, digits, '_', '-' and '.'"
+                f" and not begin with a digit; this one is {shown(name)}"
             )
         elif len(name) > WORKER_NAME_LENGTH:
             error(f"{kind}: the name has {len(name)} characters, at most {WORKER_NAME_LENGTH} are possible")
         elif name in _RESERVED:
             error(f"{kind}: this name is reserved")
-        if (
-            self.password is not None
-            and not isinstance(self.password, str)
-            and not is_renderable(self.password)
-        ):
-            error(f"{kind}: the password must be text or a Secret, not a {type(self.password).__name__}")
-        limit = self.max_builds
+        password = self.password
+        if password is not None and not isinstance(password, str) and not is_renderable(password):
+            error(f"{kind}: the password must be text or a Secret, not of type {type(password).__name__}")
+        limit: Any = self.max_builds
         if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
             error(f"{kind}: max_builds must be a number of 1 or more, or None, not {shown(limit)}")
         for what in ("missing_timeout", "grace", "deadman"):
