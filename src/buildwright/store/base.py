@@ -33,7 +33,7 @@ import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import structlog
 from sqlalchemy.sql.base import Executable
@@ -226,6 +226,6 @@ def close_quietly(generator: Generator[Any, Any, Any]) -> None:
         generator.close()
 
 
-def bad_request(unit: Unit[Any], request: object) -> TypeError:
+def raise_bad_request(unit: Unit[Any], request: object) -> NoReturn:
     """A unit yielded something that no driver understands."""
-    return TypeError(f"unit {unit.name} yielded {request!r}: neither a statement nor a hint")
+    raise TypeError(f"unit {unit.name} yielded {request!r}: neither a statement nor a hint")

@@ -130,3 +130,33 @@ def from_sqlite(error: sqlite3.Error, where: str, statement: str) -> StoreError:
         f"{statement}: {error}. If the schema is older or newer than this program, "
         "`buildwright upgrade-db` says so."
     )
+
+
+def from_postgres(error: BaseException, where: str) -> StoreError:
+    """The typed error for what the PostgreSQL server ``where``, or the way to it, said."""
+    state: str | None = getattr(error, "sqlstate", None)
+    text = str(error) or type(error).__name__
+    notes = getattr(error, "__notes__", [])
+    statement = notes[0] if notes else "?"
+    if state is None and isinstance(error, OSError | TimeoutError):
+        return StoreAway(f"The {where} doesn't answer: {text}. The master waits and goes on by itself.")
+    if state is None:
+        return StatementFailed(f"{statement}: {text}")
+    if state[:2] == "23":
+        return Violation(f"{statement}: {text}")
+    if state[:2] == "08" or state in ("57P01", "57P02", "57P03", "57P05", "25P03", "53300"):
+        return StoreAway(f"The {where} is away: {text}. The master waits and goes on by itself.")
+    if state == "53100":
+        return StoreFull(
+            f"The disk of the {where} is full ({text}). Make room there; the master goes on by itself."
+        )
+    if state == "25006":
+        return StoreReadOnly(
+            f"The {where} takes no writes ({text}). Point db_url at the primary, not at a standby."
+        )
+    if state in ("53200", "58030", "XX001", "XX002"):
+        return StoreBroken(f"The {where} reports damage ({state}: {text}). Look at the server's log.")
+    return StatementFailed(
+        f"{statement}: {text}. If the schema is older or newer than this program, "
+        "`buildwright upgrade-db` says so."
+    )

@@ -41,7 +41,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from buildwright.store.base import PROBE_SECONDS, Job, Store, bad_request, close_quietly, wall_us
+from buildwright.store.base import PROBE_SECONDS, Job, Store, close_quietly, raise_bad_request, wall_us
 from buildwright.store.errors import (
     StatementFailed,
     StoreAway,
@@ -121,9 +121,7 @@ class Session:
                     )
                     request = send([])
                 else:
-                    raise TypeError(
-                        f"unit {job.unit.name} yielded {request!r}: only statements and hints can be yielded"
-                    )
+                    raise_bad_request(job.unit, request)
         except StopIteration as end:
             job.result = end.value
             job.hints = hints

@@ -32,10 +32,11 @@ import functools
 import json
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.base import Executable
 
 R = TypeVar("R")
@@ -138,7 +139,7 @@ class AdHoc(Statement):
         super().__init__("fetch", core)
 
     def compiled(self, dialect: str) -> Compiled:
-        return _compile(self._build(dialect), dialect, render_postcompile=True)
+        return _compile(self._build(dialect), dialect, ad_hoc=True)
 
 
 class Bound(NamedTuple):
@@ -212,7 +213,21 @@ def in_set(column: sa.ColumnElement[Any], name: str) -> Callable[[str], sa.Colum
 _SET = "set_"
 
 
-def _compile(construct: Executable, dialect: str, **options: bool) -> Compiled:
+def _with_literals(construct: Executable) -> Executable:
+    """The construct with the integers that are part of it in its text: a partial index needs to see them."""
+
+    def replace(element: Any, **_options: Any) -> Any:
+        if isinstance(element, sa.BindParameter) and not element.required and type(element.value) is int:
+            return sa.literal_column(str(element.value), element.type)
+        return None
+
+    return cast("Executable", visitors.replacement_traverse(cast("Any", construct), {}, replace))
+
+
+def _compile(construct: Executable, dialect: str, *, ad_hoc: bool = False) -> Compiled:
+    # Lists in `in_()` are spread out only when their values are there, which only an ad-hoc query has.
+    options = {"render_postcompile": True} if ad_hoc else {}
+    construct = construct if ad_hoc else _with_literals(construct)
     compiled = construct.compile(dialect=_DIALECTS[dialect], compile_kwargs=options)  # type: ignore[attr-defined]
     keys = compiled.positiontup or ()
     asked = {key for key, bind in compiled.binds.items() if bind.required}
