@@ -60,6 +60,7 @@ class Properties:
         self.build: Any = None  # the engine's build, once there is one
         self.sourcestamps: Sequence[Any] = ()  # what a scheduler renders with, before there is a build
         self.changes: Sequence[Any] = ()  # as `sourcestamps`
+        self.files: Sequence[str] = ()  # as `sourcestamps`: what the changes touch
         self.secret_source: SecretSource | None = None  # set by the engine where secrets may be used
         # name -> value of each secret that was rendered with these properties; for masking, never stored
         self.secrets: dict[str, str] = {}

@@ -34,7 +34,7 @@ _causes = schema.scheduler_causes
 _changes = schema.changes
 _buildsets = schema.buildsets
 
-# -- reading -------------------------------------------------------------------------------------------------------
+# -- reading ----------------------------------------------------------------------------
 
 
 class Sign(NamedTuple):
@@ -42,6 +42,7 @@ class Sign(NamedTuple):
 
     schedulerid: int
     masterid: int | None
+    held: int  # whether that master is alive
     enabled: int
     version: int
     changes: int
@@ -106,6 +107,9 @@ SIGNS = Statement(
     lambda dialect: sa.select(
         _schedulers.c.id,
         _schedulers.c.masterid,
+        sa.select(sa.func.count(schema.masters.c.id))
+        .where(schema.masters.c.id == _schedulers.c.masterid, schema.masters.c.active == 1)
+        .scalar_subquery(),
         _schedulers.c.enabled,
         _schedulers.c.version,
         *_count(_inbox, _inbox.c.changeid),
@@ -201,16 +205,17 @@ def _grouped(rows: Iterable[tuple[int, int]]) -> dict[int, tuple[int, ...]]:
     return found
 
 
-# -- acting --------------------------------------------------------------------------------------------------------
+# -- acting ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """One cause and what came of it: a buildset (the arguments of `add_buildset_work`), or nothing and why."""
+    """One cause and what came of it: a buildset (arguments of `add_buildset_work`), or nothing and why."""
 
     cause: str
     buildset: Mapping[str, Any] | None = None
     outcome: str = "fired"
+    used_changes: Sequence[int] = ()  # stay in the inbox if the cause was settled before
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,10 +273,11 @@ USE_COMPLETIONS = Statement(
 
 @unit
 def settle(schedulerid: int, version: int, decision: Decision, now_us: int) -> Work[list[Added] | None]:
-    """Make a decision happen; gives the buildsets added, or None if the scheduler has moved since ``version``."""
+    """Make a decision happen; gives the buildsets added, or None if the row has moved since ``version``."""
     if not (yield MOVE(of=schedulerid, at_version=version, to_state=decision.state)):
         return None
     added: list[Added] = []
+    used = set(decision.used_changes)
     for settlement in decision.settlements:
         first = yield ADD_CAUSE(
             schedulerid=schedulerid,
@@ -284,19 +290,20 @@ def settle(schedulerid: int, version: int, decision: Decision, now_us: int) -> W
         made = yield from add_buildset_work(schedulerid=schedulerid, now_us=now_us, **settlement.buildset)
         yield NAME_BUILDSET(of=schedulerid, of_cause=settlement.cause, to_buildsetid=made[0])
         added.append(made)
+        used.update(settlement.used_changes)
     if decision.importance:
         yield CLASSIFY.many(
             {"of": schedulerid, "of_change": changeid, "to_important": int(important)}
             for changeid, important in decision.importance.items()
         )
-    if decision.used_changes:
-        yield USE_CHANGES(of=schedulerid, ids=list(decision.used_changes))
+    if used:
+        yield USE_CHANGES(of=schedulerid, ids=sorted(used))
     if decision.used_completions:
         yield USE_COMPLETIONS(of=schedulerid, ids=list(decision.used_completions))
     return added
 
 
-# -- the row -------------------------------------------------------------------------------------------------------
+# -- the row ----------------------------------------------------------------------------
 
 _active = sa.select(schema.masters.c.id).where(schema.masters.c.active == 1)
 
@@ -360,6 +367,30 @@ LEAVE = Statement(
         .values(masterid=None)
     ),
 )
+_orphans = sa.or_(
+    _schedulers.c.masterid.is_(None),
+    _schedulers.c.masterid == sa.bindparam("by"),
+    _schedulers.c.masterid.not_in(_active),
+)
+DISREGARD = Statement(
+    "schedulers.disregard",
+    lambda dialect: (
+        sa.update(_schedulers)
+        .where(sa.not_(in_set(_schedulers.c.id, "kept")(dialect)), _schedulers.c.wants_changes == 1, _orphans)
+        .values(wants_changes=0)
+    ),
+)
+DISREGARD_UPSTREAMS = Statement(
+    "schedulers.disregard_upstreams",
+    lambda dialect: sa.delete(schema.scheduler_upstreams).where(
+        schema.scheduler_upstreams.c.schedulerid.in_(
+            sa.select(_schedulers.c.id).where(
+                sa.not_(in_set(_schedulers.c.id, "kept")(dialect)),
+                _orphans,
+            )
+        )
+    ),
+)
 ENABLE = Statement(
     "schedulers.enable",
     sa.update(_schedulers)
@@ -380,7 +411,7 @@ class Wish:
 
 @unit
 def register(wishes: Sequence[Wish]) -> Work[dict[str, int]]:
-    """The ids of these schedulers by name; new ones get a row, and all are told from now on what they wish."""
+    """The ids of these schedulers by name; new ones get a row. From now on they are told what they wish."""
     names = sorted({wish.name for wish in wishes} | {name for wish in wishes for name in wish.upstreams})
     rows = yield FIND(names=names)
     if len(rows) < len(names):
@@ -412,8 +443,18 @@ def leave(schedulerids: Sequence[int], masterid: int) -> Work[None]:
 
 
 @unit
+def disregard_others(kept: Sequence[int], masterid: int) -> Work[None]:
+    """Tell nothing more to schedulers that are neither among these nor run by another living master.
+
+    They left the configuration: nobody would ever empty their inboxes.
+    """
+    yield DISREGARD(kept=kept, by=masterid)
+    yield DISREGARD_UPSTREAMS(kept=kept, by=masterid)
+
+
+@unit
 def enable(schedulerid: int, enabled: bool) -> Work[bool]:
-    """Enable or disable a scheduler; False if there is none. A disabled one gets no changes and starts nothing."""
+    """Enable or disable a scheduler; False if there is none. A disabled one gets and starts nothing."""
     rows = yield ENABLE(of=schedulerid, to_enabled=int(enabled))
     if rows:
         yield Hint("schedulers", schedulerid, "updated")
