@@ -62,7 +62,9 @@ class ConfigErrors(Exception):
 class Collector:
     """What a load has found so far. Owned by the one thread that runs the load."""
 
-    root: str | None = None  # the configuration's directory, with a separator at its end
+    root: str | tuple[str, ...] | None = (
+        None  # the configuration's directories, with a separator at their ends
+    )
     errors: list[ConfigError] = field(default_factory=list)
     warnings: list[ConfigError] = field(default_factory=list)
 
@@ -80,7 +82,7 @@ def collected(token: contextvars.Token[Collector | None]) -> None:
     _current.reset(token)
 
 
-def caller_location(root: str | None = None) -> Where | None:
+def caller_location(root: str | tuple[str, ...] | None = None) -> Where | None:
     """The nearest calling frame outside this package; inside ``root``, if there is one there."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller's line that is cheap enough for each step
     nearest: Where | None = None
@@ -93,6 +95,11 @@ def caller_location(root: str | None = None) -> Where | None:
                 nearest = Where(name, frame.f_lineno)
         frame = frame.f_back
     return nearest
+
+
+def is_collecting() -> bool:
+    """Whether a configuration is being loaded just now, in this context."""
+    return _current.get() is not None
 
 
 def location() -> Where | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from buildwright.model.errors import Where, error, expect, location, shown
 from buildwright.model.locks import LockAccess
@@ -60,6 +60,8 @@ def checked_locks(locks: Any, what: str) -> list[LockAccess] | Any:
 class WorkerConfig:
     """What every kind of worker has."""
 
+    needs_password: ClassVar[bool] = False
+
     def __init__(
         self,
         name: str,
@@ -111,7 +113,9 @@ class WorkerConfig:
         elif name in _RESERVED:
             error(f"{kind}: this name is reserved")
         password = self.password
-        if password is not None and not isinstance(password, str) and not is_renderable(password):
+        if self.needs_password and (password is None or (isinstance(password, str) and not password)):
+            error(f"{kind}: a password is needed")
+        elif password is not None and not isinstance(password, str) and not is_renderable(password):
             error(f"{kind}: the password must be text or a Secret, not of type {type(password).__name__}")
         limit: Any = self.max_builds
         if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
@@ -138,10 +142,7 @@ def _addresses(value: Any, kind: str) -> list[str]:
 class Worker(WorkerConfig):
     """A worker that connects with its name and password."""
 
-    def __init__(self, name: str, password: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(name, password, *args, **kwargs)
-        if password is None or password == "":
-            error(f"Worker {name!r}: a password is needed")
+    needs_password = True
 
 
 class LocalWorker(WorkerConfig):

@@ -1,0 +1,227 @@
+"""The keys of BuildmasterConfig: their types, and what becomes of each.
+
+Every key that the field's configurations know is known here. Those of parts that this version doesn't have
+are accepted while they ask for nothing (``None``, an empty list); where ignoring them loses something, they
+are an error, else a warning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from buildwright.config.context import Context, key_text
+from buildwright.config.network import check_protocols, check_www
+from buildwright.model.errors import shown
+from buildwright.model.properties import Properties, json_problem
+from buildwright.model.render import is_renderable
+from buildwright.model.secrets import SecretsProvider
+
+_NONE = type(None)
+_DB_KEYS = frozenset({"db_url", "engine_kwargs"})
+_VALIDATION_KEYS = frozenset({"branch", "revision", "property_name", "property_value"})
+_COMPRESSIONS = ("raw", "bz2", "gz", "lz4", "zstd", "br")
+
+# key -> (types, what it must be): checked, and without effect here; said only if it is set to something.
+_WITHOUT_EFFECT: dict[str, tuple[tuple[type, ...], str]] = {
+    "buildCacheSize": ((int,), "a number"),
+    "caches": ((dict,), "a dict of name to size"),
+    "changeCacheSize": ((int,), "a number"),
+    "changeHorizon": ((int, _NONE), "a number or None"),
+    "logCompressionLimit": ((int, bool, _NONE), "a number, False or None"),
+    "logCompressionMethod": ((str,), "one of " + ", ".join(_COMPRESSIONS)),
+    "logMaxSize": ((int, _NONE), "a number or None"),
+    "logMaxTailSize": ((int, _NONE), "a number or None"),
+    "metrics": ((dict, _NONE), "a dict or None"),
+    "status": ((list, tuple), "an empty list"),
+}
+# Parts that this version doesn't have: nothing may be asked of them.
+_NOT_HERE: dict[str, str] = {
+    "codebases": "declared codebases",
+    "machines": "machines",
+    "manhole": "a manhole",
+    "projects": "projects",
+    "services": "services (reporters and the like)",
+    "user_managers": "user managers",
+}
+_FUNCTIONS: dict[str, str] = {
+    "codebaseGenerator": "codebase_generator",
+    "prioritizeBuilders": "prioritize_builders",
+    "revlink": "revlink",
+    "select_next_worker": "select_next_worker",
+}
+_LISTS = frozenset({"builders", "change_source", "schedulers", "workers"})
+_OTHERS = frozenset(
+    {
+        "buildbotNetUsageData",
+        "buildbotURL",
+        "collapseRequests",
+        "configurators",
+        "db",
+        "db_url",
+        "logEncoding",
+        "mq",
+        "multiMaster",
+        "properties",
+        "protocols",
+        "secretsProviders",
+        "title",
+        "titleURL",
+        "validation",
+        "www",
+    }
+)
+KEYS = frozenset(_WITHOUT_EFFECT) | frozenset(_NOT_HERE) | frozenset(_FUNCTIONS) | _LISTS | _OTHERS
+
+
+def check_keys(config: Mapping[Any, Any], context: Context, filename: str) -> dict[str, Any]:
+    """Everything of the configuration but its builders, workers, schedulers and change sources, by the
+    snapshot's names.
+    """
+    context.unknown_keys(config, KEYS)
+    for key, (types, wanted) in _WITHOUT_EFFECT.items():
+        if config.get(key) and context.wanted(config[key], types, wanted, key):
+            context.warn(f"{key_text(key)} has no effect in this version", key)
+    for key, what in _NOT_HERE.items():
+        if config.get(key):
+            context.error(f"{key_text(key)}: this version has no support for {what}", key, hint="remove it")
+    found: dict[str, Any] = {}
+    for key, name in _FUNCTIONS.items():
+        value = config.get(key)
+        if value is not None and not callable(value):
+            context.error(f"{key_text(key)} must be a function, not {shown(value)}", key)
+        else:
+            found[name] = value
+    _texts(config, context, found)
+    collapse = config.get("collapseRequests")
+    if collapse is None or isinstance(collapse, bool) or callable(collapse):
+        found["collapse_requests"] = collapse
+    else:
+        context.error(
+            f"{key_text('collapseRequests')} must be True, False or a function, not {shown(collapse)}",
+            "collapseRequests",
+        )
+    if "multiMaster" in config and context.wanted(
+        config["multiMaster"], bool, "True or False", "multiMaster"
+    ):
+        found["multi_master"] = config["multiMaster"]
+    usage = config.get("buildbotNetUsageData")  # nothing is ever sent anywhere, whatever it says
+    if not (usage is None or callable(usage) or usage in ("basic", "full")):
+        context.error(
+            f"c['buildbotNetUsageData'] must be None, 'basic', 'full' or a function, not {shown(usage)}",
+            "buildbotNetUsageData",
+        )
+    _mq(config.get("mq"), context)
+    found["properties"] = _properties(config.get("properties"), context, filename)
+    found["secrets_providers"] = _secrets(config.get("secretsProviders"), context)
+    found["validation"] = _validation(config.get("validation"), context)
+    _database(config, context, found)
+    if "www" in config:
+        found["www"] = check_www(config["www"], context)
+    if "protocols" in config:
+        found["protocols"] = check_protocols(config["protocols"], context)
+    return found
+
+
+def _texts(config: Mapping[Any, Any], context: Context, found: dict[str, Any]) -> None:
+    for key, name in (("title", "title"), ("titleURL", "title_url"), ("buildbotURL", "buildbot_url")):
+        if key in config and context.wanted(config[key], str, "text", key):
+            found[name] = config[key]
+    url = found.get("buildbot_url")
+    if url is not None and not url.endswith("/"):
+        found["buildbot_url"] = url + "/"
+    encoding = config.get("logEncoding")
+    if encoding is not None:
+        if callable(encoding):
+            found["log_encoding"] = encoding
+        elif context.wanted(encoding, str, "the name of an encoding or a function", "logEncoding"):
+            try:
+                b"".decode(encoding)
+                found["log_encoding"] = encoding
+            except LookupError:
+                context.error(f"{key_text('logEncoding')}: there is no encoding {encoding!r}", "logEncoding")
+
+
+def _mq(given: Any, context: Context) -> None:
+    if given is None or not context.wanted(given, dict, "a dict", "mq"):
+        return
+    kind = given.get("type", "simple")
+    if kind != "simple":
+        context.error(
+            f"{key_text('mq', 'type')}: this version knows only 'simple', not {shown(kind)}",
+            "mq",
+            "type",
+            hint="remove it",
+        )
+
+
+def _properties(given: Any, context: Context, filename: str) -> Properties:
+    made = Properties()
+    if given is None or not context.wanted(given, (dict, Properties), "a dict", "properties"):
+        return made
+    values = (
+        given.properties
+        if isinstance(given, Properties)
+        else {name: (value, "") for name, value in given.items()}
+    )
+    for name, (value, _) in values.items():
+        problem = json_problem(value) if isinstance(name, str) else "a property's name must be text"
+        if problem:
+            context.error(f"{key_text('properties', name)}: {problem}", "properties", name)
+        else:
+            made.setProperty(name, value, filename)
+    return made
+
+
+def _secrets(given: Any, context: Context) -> tuple[SecretsProvider, ...]:
+    if given is None or not context.wanted(given, (list, tuple), "a list of providers", "secretsProviders"):
+        return ()
+    good = []
+    for at, provider in enumerate(given):
+        if isinstance(provider, SecretsProvider) and not isinstance(provider, (dict, type)):
+            good.append(provider)
+        else:
+            context.error(
+                f"{key_text('secretsProviders', at)} must be a provider, not {shown(provider)}",
+                "secretsProviders",
+                at,
+                hint="as in secrets.SecretInAFile(dirname='...')",
+            )
+    return tuple(good)
+
+
+def _validation(given: Any, context: Context) -> dict[str, re.Pattern[str]]:
+    if given is None or not context.wanted(given, dict, "a dict of name to regular expression", "validation"):
+        return {}
+    context.unknown_keys(given, _VALIDATION_KEYS, "validation")
+    made = {}
+    for key, value in given.items():
+        if key not in _VALIDATION_KEYS:
+            continue
+        try:
+            made[key] = re.compile(value)
+        except (re.error, TypeError) as problem:
+            context.error(
+                f"{key_text('validation', key)} must be a regular expression: {problem}", "validation", key
+            )
+    return made
+
+
+def _database(config: Mapping[Any, Any], context: Context, found: dict[str, Any]) -> None:
+    url, path = config.get("db_url"), ("db_url",)
+    db = config.get("db")
+    if db is not None and context.wanted(db, dict, "a dict", "db"):
+        context.unknown_keys(db, _DB_KEYS, "db")
+        if url is not None and "db_url" in db:
+            context.error(
+                "both c['db_url'] and c['db']['db_url'] are given", "db_url", hint="remove one of them"
+            )
+        if db.get("engine_kwargs"):
+            context.warn("c['db']['engine_kwargs'] has no effect in this version", "db", "engine_kwargs")
+        if db.get("db_url") is not None:
+            url, path = db["db_url"], ("db", "db_url")  # type: ignore[assignment]
+    if url is None:
+        return
+    if is_renderable(url) or context.wanted(url, str, "the URL of a database", *path):
+        found["db_url"] = url
