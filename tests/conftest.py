@@ -1,10 +1,13 @@
 """Fixtures that every test may ask for."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from buildwright.store.base import Store
 from tests.support.postgres import Cluster
+from tests.support.stores import KINDS, postgres_with_tables, sqlite_with_tables, started
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +37,32 @@ def own_postgres() -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.destroy()
+
+
+@pytest.fixture
+def sqlite_store_url(tmp_path: Path) -> str:
+    """A SQLite file with the program's tables."""
+    return sqlite_with_tables(tmp_path)
+
+
+@pytest.fixture
+def postgres_store_url(postgres_cluster: Cluster) -> Iterator[str]:
+    """A PostgreSQL database of the test's own with the program's tables."""
+    with postgres_with_tables(postgres_cluster) as url:
+        yield url
+
+
+@pytest.fixture(params=KINDS)
+def store_url(request: pytest.FixtureRequest) -> str:
+    """A database with the program's tables: the test runs once on each kind."""
+    if request.param == "memory":
+        return "sqlite://"
+    url: str = request.getfixturevalue(f"{request.param}_store_url")
+    return url
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
+    """A started store: the test runs once on each kind of database."""
+    async with started(store_url) as store:
+        yield store

@@ -38,7 +38,14 @@ from typing import Any, Generic, NoReturn, TypeVar
 import structlog
 from sqlalchemy.sql.base import Executable
 
-from buildwright.store.errors import Health, StoreAway, StoreStopped, StoreUnavailable
+from buildwright.store.errors import (
+    Health,
+    StatementFailed,
+    StoreAway,
+    StoreReadOnly,
+    StoreStopped,
+    StoreUnavailable,
+)
 from buildwright.store.unit import AdHoc, Bound, Hint, Rows, Unit, Work
 
 R = TypeVar("R")
@@ -165,7 +172,8 @@ class Store(abc.ABC):
             waiters.set_exception(error)
             waiters.exception()  # nobody may be waiting, which is no error
 
-    def _stopped(self) -> StoreStopped:
+    def stopped(self) -> StoreStopped:
+        """What calls are told that a stop leaves behind."""
         return StoreStopped(f"The store {self.name} is not running.")
 
     def _deliver(self, jobs: Iterable[Job[Any]]) -> None:
@@ -229,3 +237,10 @@ def close_quietly(generator: Generator[Any, Any, Any]) -> None:
 def raise_bad_request(unit: Unit[Any], request: object) -> NoReturn:
     """A unit yielded something that no driver understands."""
     raise TypeError(f"unit {unit.name} yielded {request!r}: neither a statement nor a hint")
+
+
+def no_write(unit: Unit[Any], error: StoreReadOnly) -> StatementFailed:
+    """A unit was given to ``read`` and writes."""
+    return StatementFailed(
+        f"{unit.name}: a unit that writes was given to read() ({error.__cause__ or error})"
+    )

@@ -1,4 +1,4 @@
-"""Ids of steps and logs, handed out by the master itself, so that a unit can name rows that it is about to make.
+"""Ids of steps and logs, handed out by the master, so that a unit can name rows it is about to make.
 
 A master reserves blocks of ids with one unit (``id_blocks``: a counter per name that only grows) and hands
 them out without asking again. The next block is fetched when half of one is left, and is twice as large
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 import structlog
 
 from buildwright.store.base import Store
-from buildwright.store.errors import StoreError
+from buildwright.store.errors import StoreError, StoreStopped
 from buildwright.store.schema import id_blocks
 from buildwright.store.unit import Statement, Work, insert, unit
 
@@ -59,7 +59,7 @@ def reserve_ids(name: str, count: int) -> Work[int]:
 class _Block:
     """The reserve of one name: at most two ranges, the older one first."""
 
-    __slots__ = ("arrived", "end", "later", "next", "refill", "size")
+    __slots__ = ("arrived", "end", "error", "later", "next", "refill", "size")
 
     def __init__(self) -> None:
         self.next = 0
@@ -68,6 +68,7 @@ class _Block:
         self.size = BLOCK
         self.refill: asyncio.Task[None] | None = None
         self.arrived = asyncio.Event()
+        self.error: BaseException | None = None  # why the last refill failed
 
 
 class IdBlocks:
@@ -80,8 +81,9 @@ class IdBlocks:
 
     async def start(self) -> None:
         if not self._blocks:
-            self._blocks = {name: _Block() for name in self._names}
-            await asyncio.gather(*(self._fetch(name, block) for name, block in self._blocks.items()))
+            blocks = {name: _Block() for name in self._names}
+            await asyncio.gather(*(self._fetch(name, block) for name, block in blocks.items()))
+            self._blocks = blocks
 
     async def stop(self) -> None:
         blocks, self._blocks = self._blocks, {}
@@ -110,19 +112,24 @@ class IdBlocks:
             try:
                 return self.next(name)
             except IdsUsedUp:
-                await self._blocks[name].arrived.wait()
+                block = self._blocks[name]
+                await block.arrived.wait()
+                if block.error is not None:
+                    raise block.error from None
 
     def _refill(self, name: str, block: _Block) -> None:
         if block.refill is None:
             block.arrived.clear()
+            block.error = None
             block.refill = asyncio.create_task(self._fetch(name, block), name=f"ids-{name}")
             block.refill.add_done_callback(lambda task: self._refilled(name, block, task))
 
     def _refilled(self, name: str, block: _Block, task: asyncio.Task[None]) -> None:
         block.refill = None
-        if not task.cancelled() and (error := task.exception()) is not None:
+        block.error = self._store.stopped() if task.cancelled() else task.exception()
+        if block.error is not None and not isinstance(block.error, StoreStopped):
             log.error(
-                "no ids could be reserved; the next one asked for tries again", ids=name, reason=str(error)
+                "ids could not be reserved; the next call tries again", ids=name, reason=str(block.error)
             )
         block.arrived.set()
 

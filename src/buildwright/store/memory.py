@@ -56,7 +56,7 @@ class MemoryStore(Store):
 
     async def stop(self) -> None:
         self._running = False
-        self._release_waiters(self._stopped())
+        self._release_waiters(self.stopped())
 
     async def run(self, unit: Unit[R], *, timeout: float | None = None) -> R:
         del timeout  # nothing is ever waited for
@@ -68,10 +68,10 @@ class MemoryStore(Store):
 
     async def _inline(self, unit: Unit[R], *, write: bool) -> R:
         if not self._running:
-            raise self._stopped()
+            raise self.stopped()
         await asyncio.sleep(0)
         if not self._running:
-            raise self._stopped()
+            raise self.stopped()
         job: Job[R] = Job(unit, asyncio.get_running_loop().create_future())
         session = self.database.session
         if write:

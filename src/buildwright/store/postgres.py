@@ -43,10 +43,11 @@ from buildwright.store.base import (
     Job,
     Store,
     close_quietly,
+    no_write,
     raise_bad_request,
     wall_us,
 )
-from buildwright.store.errors import StoreAway, StoreError, StoreUnavailable, from_postgres
+from buildwright.store.errors import StoreAway, StoreError, StoreReadOnly, StoreUnavailable, from_postgres
 from buildwright.store.unit import POSTGRESQL, Bound, Hint, Many, Unit
 
 R = TypeVar("R")
@@ -263,6 +264,8 @@ class _Lanes:
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
                 typed = self._judge(lane, error)
                 await self._roll_back(lane)
+                if isinstance(typed, StoreReadOnly) and not self._transactions:
+                    typed = no_write(job.unit, typed)
                 if typed is not None:
                     job.error = typed
                     break
@@ -343,13 +346,13 @@ class PostgresStore(Store):
         if not self._running:
             return
         self._running = False
-        self._release_waiters(self._stopped())
+        self._release_waiters(self.stopped())
         await asyncio.gather(self._writes.stop(STOP_SECONDS), self._reads.stop(STOP_SECONDS))
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._release_waiters(self._stopped())
+        self._release_waiters(self.stopped())
 
     async def run(self, unit: Unit[R], *, timeout: float | None = None) -> R:
         return await self._submit(self._writes, unit, timeout)
@@ -359,7 +362,7 @@ class PostgresStore(Store):
 
     async def _submit(self, lanes: _Lanes, unit: Unit[R], timeout: float | None) -> R:
         if not self._running:
-            raise self._stopped()
+            raise self.stopped()
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         lanes.submit(Job(unit, future))
         if timeout is None:
@@ -412,9 +415,6 @@ class PostgresStore(Store):
             if self._running:
                 self._own("probe", self._probe())
         self._deliver((job,))
-
-    def stopped(self) -> StoreError:
-        return self._stopped()
 
     def deliver(self, jobs: deque[Job[Any]] | tuple[Job[Any], ...]) -> None:
         self._deliver(jobs)

@@ -41,12 +41,21 @@ from typing import Any, TypeVar
 
 import structlog
 
-from buildwright.store.base import PROBE_SECONDS, Job, Store, close_quietly, raise_bad_request, wall_us
+from buildwright.store.base import (
+    PROBE_SECONDS,
+    Job,
+    Store,
+    close_quietly,
+    no_write,
+    raise_bad_request,
+    wall_us,
+)
 from buildwright.store.errors import (
     StatementFailed,
     StoreAway,
     StoreError,
     StoreFull,
+    StoreReadOnly,
     StoreUnavailable,
     from_sqlite,
 )
@@ -228,6 +237,8 @@ class Session:
             self.drive(job)
         except sqlite3.Error as error:
             job.error = from_sqlite(error, self.where, "transaction")
+        except StoreReadOnly as error:
+            job.error = no_write(job.unit, error)
         except BaseException as error:  # noqa: BLE001 - whatever a unit raises belongs to its caller
             job.error = error
         if self.connection.in_transaction:
@@ -340,7 +351,7 @@ class SqliteStore(Store):
         for _ in range(READERS):
             self._reads.put(None)
         await asyncio.to_thread(self._close)
-        self._release_waiters(self._stopped())
+        self._release_waiters(self.stopped())
         await asyncio.sleep(0)  # what the threads told the loop last is delivered before this returns
 
     def _close(self) -> None:
@@ -364,7 +375,7 @@ class SqliteStore(Store):
         self, jobs: queue.SimpleQueue[Job[Any] | None], unit: Unit[R], timeout: float | None
     ) -> R:
         if not self._running:
-            raise self._stopped()
+            raise self.stopped()
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         jobs.put(Job(unit, future))
         if timeout is None:
@@ -421,7 +432,7 @@ class SqliteStore(Store):
                 return
             if self._stopping.is_set():
                 for job in waiting:
-                    job.error = self._stopped()
+                    job.error = self.stopped()
                 tell(self._deliver, waiting)
                 return
             # SQLite has waited BUSY_MS inside BEGIN already, unless the file couldn't even be opened.
