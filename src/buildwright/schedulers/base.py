@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from buildwright.model.errors import error, expect, shown
+from buildwright.model.errors import error, expect, location, shown
 from buildwright.model.properties import Properties
 from buildwright.model.render import is_plain, is_renderable
 from buildwright.model.sources import Change
@@ -43,6 +43,7 @@ class Scheduler:
         what = type(self).__name__
         if expect(name, str, f"{what}: name", "text") and not name:
             error(f"{what}: name must not be empty")
+        self.where = location()  # for errors that only the whole configuration shows
         self.name = str(name)
         self.what = f"{what} {self.name!r}"
         self.builderNames = self._checked_builders(builderNames)
