@@ -98,25 +98,20 @@ class Generation:
             if module is not None:
                 return module
             parent, _, child = name.rpartition(".")
-            path: Sequence[str] | None = None
-            if parent:
-                holder = self.get(parent)
-                path = getattr(holder, "__path__", None)
-                if path is None:
-                    raise ModuleNotFoundError(
-                        f"No module named {name!r}; {parent!r} is not a package", name=name
-                    )
-                if name in self.modules:  # the parent imported it
-                    return self.modules[name]
-            spec = PathFinder.find_spec(name, path) if path is not None else self._find(name)
-            if spec is None:
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-            module = self._execute(name, spec)
-            if parent:
-                setattr(holder, child, module)
-            return module
+            if not parent:
+                return self._execute(name, self._find(name))
+            holder = self.get(parent)
+            path = getattr(holder, "__path__", None)
+            if path is None:
+                missing = f"No module named {name!r}; {parent!r} is not a package"
+                raise ModuleNotFoundError(missing, name=name)
+            if name not in self.modules:  # else the parent has imported it by now
+                setattr(holder, child, self._execute(name, PathFinder.find_spec(name, path)))
+            return self.modules[name]
 
-    def _execute(self, name: str, spec: ModuleSpec) -> ModuleType:
+    def _execute(self, name: str, spec: ModuleSpec | None) -> ModuleType:
+        if spec is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         module = importlib.util.module_from_spec(spec)
         vars(module)["__builtins__"] = self.builtins
         self._enter(name, module)
