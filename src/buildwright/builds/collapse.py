@@ -1,0 +1,53 @@
+"""When a waiting request makes room for a newer one: the rule, as a pure function.
+
+Two requests may become one if building the newer one answers the older one, too: the same codebases, per
+codebase the same repository, project and branch, no patch on either side, and either both come from
+changes or both name the same revision. And what their schedulers gave them (properties of the source
+"Scheduler", but for the scheduler's name) has to be the same.
+
+`collapseRequests` of the builder, or else of the configuration, may forbid it (False), leave it to the
+rule (True, the default), or be a function of the configuration that decides instead and has to return
+exactly True. Whoever distributes requests asks before a claim, for the request to be claimed and those
+that wait behind it; the store then does it (:mod:`buildwright.store.units.collapse`) if both still wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from buildwright.store.units.collapse import WaitingRequest, WaitingSource
+
+
+def can_be_collapsed(newer: WaitingRequest, older: WaitingRequest) -> bool:
+    """Whether building ``newer`` answers ``older``."""
+    if newer.builderid != older.builderid or newer.id <= older.id:
+        return False
+    sources = {source.codebase: source for source in older.sources}
+    if set(sources) != {source.codebase for source in newer.sources}:
+        return False
+    return all(_same(source, sources[source.codebase]) for source in newer.sources) and _given(
+        newer
+    ) == _given(older)
+
+
+def next_for(request: WaitingRequest, others: Iterable[WaitingRequest]) -> WaitingRequest | None:
+    """The nearest of the later requests that ``request`` can make room for by the rule."""
+    later = sorted((other for other in others if other.id > request.id), key=lambda other: other.id)
+    return next((other for other in later if can_be_collapsed(other, request)), None)
+
+
+def _same(newer: WaitingSource, older: WaitingSource) -> bool:
+    if (newer.repository, newer.project, newer.branch) != (older.repository, older.project, older.branch):
+        return False
+    if newer.patched or older.patched or bool(newer.has_changes) != bool(older.has_changes):
+        return False
+    return bool(newer.has_changes) or newer.revision == older.revision
+
+
+def _given(request: WaitingRequest) -> dict[str, Any]:
+    return {
+        name: value
+        for name, (value, source) in request.properties.items()
+        if source == "Scheduler" and name != "scheduler"
+    }
