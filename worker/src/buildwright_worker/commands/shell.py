@@ -96,8 +96,6 @@ class ShellCommand(Command):
     def start(self) -> None:
         context = self.context
         try:
-            if self.headers:
-                context.header(self._opening(), urgent=False)
             if self.makes_workdir:
                 os.makedirs(self.workdir, exist_ok=True)
             self.files.start()
@@ -112,12 +110,12 @@ class ShellCommand(Command):
             self._not_started(error)
             return
         child = self.child
+        if self.headers:
+            context.header(f"{self._opening()} process {child.pid}\n", urgent=False)
         try:
             context.started(child.pid)
         except OSError as error:
             self.interrupt("spawn", f"the worker can't note its process: {error.strerror}", at_once=True)
-        if self.headers:
-            context.header(f" process {child.pid}\n", urgent=False)
         self._last_output = self._now()
         if child.stdin is not None:
             self._write_input()
@@ -157,7 +155,7 @@ class ShellCommand(Command):
                 code, text = 126, f"can't run {self.argv[0]}: {text}"
             else:
                 text = f"can't run {self.argv[0]}: {text}"
-        self.context.header(f"{text}\n")
+        self.context.header(f"{self._opening()}{text}\n")
         self._ending = True
         self.context.finish(Result(code, "spawn", self._elapsed(), None, text))
 

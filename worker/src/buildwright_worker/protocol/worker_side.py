@@ -228,6 +228,7 @@ class WorkerSession:
         self._lost: dict[str, str] = {}
         self._running = 0
         self._unsent: dict[str, None] = {}  # ids with records to send, in turn
+        self._patient: dict[str, None] = {}  # ids with nothing but records that may wait for company
         self._window = 0
         self._in_flight = 0
         self._connected = False
@@ -346,9 +347,20 @@ class WorkerSession:
 
     # Commands
 
-    def append(self, id: str, kind: str, time_us: int, data: Any, name: str = "") -> None:
-        """The command's next record. Data larger than a record's limit raises ProtocolError."""
-        self._append(id, pack_record(kind, time_us, data, name))
+    def append(
+        self, id: str, kind: str, time_us: int, data: Any, name: str = "", *, patient: bool = False
+    ) -> None:
+        """The command's next record. Data larger than a record's limit raises ProtocolError.
+
+        A patient one is not sent before the command's next record, or `hurry`.
+        """
+        self._append(id, pack_record(kind, time_us, data, name), patient=patient)
+
+    def hurry(self) -> None:
+        """Patient records have waited for long enough."""
+        for command in self._patient:
+            self._unsent.setdefault(command)
+        self._patient = {}
 
     def finish(self, id: str, time_us: int, result: Result) -> None:
         """The command's last record."""
@@ -384,12 +396,17 @@ class WorkerSession:
 
     # Inside
 
-    def _append(self, id: str, packed: bytes) -> None:
+    def _append(self, id: str, packed: bytes, *, patient: bool = False) -> None:
         held = self._held[id]
         if held.done:
             raise RuntimeError(f"command {id} has ended: no record may follow its result")
         held.store.append(packed)
-        if held.resumable:
+        if not held.resumable:
+            return
+        if patient and id not in self._unsent:
+            self._patient.setdefault(id)
+        else:
+            self._patient.pop(id, None)
             self._unsent.setdefault(id)
 
     def _next_records(self, id: str) -> bytes | None:
@@ -446,6 +463,7 @@ class WorkerSession:
         self._window = message.window
         self._in_flight = 0
         self._unsent = {}
+        self._patient = {}
         for held in self._held.values():
             held.under_way.clear()
         self._events.append(Welcomed(message.attachment, message.master))
@@ -532,6 +550,7 @@ class WorkerSession:
         held = self._held.pop(id)
         self._in_flight -= sum(size for _, size in held.under_way)
         self._unsent.pop(id, None)
+        self._patient.pop(id, None)
         if not held.done:
             self._running -= 1
         held.store.close()

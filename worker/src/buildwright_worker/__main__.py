@@ -1,0 +1,7 @@
+"""`python -m buildwright_worker` is the command `buildwright-worker`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
