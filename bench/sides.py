@@ -201,7 +201,7 @@ class Master:
         self.process = Process(command, self.home, output, self.side.environment(self.setup))
         last = f"/builders/builder{self.setup.builders - 1}?field=masterids"
         while time.monotonic() < began + patience:
-            self.process.require_alive()
+            self._require_alive()
             looked = time.perf_counter()
             try:
                 if (await self.rest.get(last))["builders"][0]["masterids"]:
@@ -210,6 +210,12 @@ class Master:
                 pass  # not listening yet, or no such builder yet
             await asyncio.sleep(max(0.01, 9 * (time.perf_counter() - looked)))
         raise RuntimeError(f"the master did not start in {patience:.0f} s:\n{self.process.tail()}")
+
+    def _require_alive(self) -> None:
+        log = self.side.log_of(self.home)
+        if not self.running.alive() and log.exists():
+            raise RuntimeError(f"the master ended by itself:\n{log.read_text(errors='replace')[-4000:]}")
+        self.running.require_alive()
 
     async def start_workers(self) -> None:
         """Start all configured workers, a process each, and wait until they are attached."""

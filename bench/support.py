@@ -14,7 +14,8 @@ def postgres() -> Iterator[str]:
     try:
         cluster.start()
         with cluster.database() as url:
-            yield url
+            # The form that names the driver: SQLAlchemy 2.1 would take another by itself.
+            yield url.replace("postgresql:", "postgresql+psycopg2:")
     finally:
         cluster.destroy()
 

@@ -33,7 +33,7 @@ class Load:
     async def look(self) -> None:
         """Count the open requests, and keep well more of them than are finished between two looks."""
         before = self.finished
-        waiting = await self.rest.get("/buildrequests?complete=false&field=buildrequestid")
+        waiting = await self.rest.get("/buildrequests?complete=false&field=buildrequestid&field=complete")
         self.open_requests = len(waiting["buildrequests"])
         self.target = max(self.target, 3 * (self.finished - before))
         missing = self.target - self.open_requests

@@ -47,7 +47,7 @@ async def ordinary(side: Side, short: bool) -> dict[str, Figure]:
 
 
 async def short_lines(side: Side, short: bool) -> dict[str, Figure]:
-    count = 1_000_000 if short else 14_000_000
+    count = 14_000_000
     async with master(side, Setup(), started=False) as made:
         text = made.home / "lines.txt"
         size = write_short_lines(text, count)
@@ -69,7 +69,7 @@ async def out(side: Side, short: bool) -> dict[str, Figure]:
     """The step prints its text and then waits for a file, so that the same log is read live and sealed."""
     async with master(side, Setup(), started=False) as made:
         text, go = made.home / "lines.txt", made.home / "go"
-        write_lines(text, (20 if short else 100) * MB)
+        write_lines(text, 100 * MB)
         made.setup.steps = [("sh", "-c", f"cat {text}; until [ -e {go} ]; do sleep 0.2; done")]
         await made.start()
         await made.start_workers()
