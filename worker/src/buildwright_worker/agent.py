@@ -23,10 +23,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import platform
 import random
+import sys
 import time
-import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +97,7 @@ class Agent:
             space = SpoolSpace(own / "spool", disk_limit=self.config.spool_limit)
             runner = self._runner = Runner(self.config, self._loop, ledger, space, self)
             runner.session = self.session = WorkerSession(
-                boot=uuid.uuid4().hex,
+                boot=os.urandom(16).hex(),
                 ledger=ledger.identity,
                 info=_info(self.config),
                 capabilities=sorted(KINDS),
@@ -359,7 +358,7 @@ def _info(config: AgentConfig) -> dict[str, Any]:
         "os_system": system.sysname,
         "os_release": system.release,
         "os_machine": system.machine,
-        "python": platform.python_version(),
+        "python": ".".join(map(str, sys.version_info[:3])),
         **posix.os_release(),
     }
     for name in ("admin", "host"):

@@ -26,7 +26,6 @@ import logging
 import os
 import signal
 import time
-import uuid
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,7 +142,7 @@ def _identity(path: Path) -> str:
             return text
     except FileNotFoundError:
         pass
-    text = uuid.uuid4().hex
+    text = os.urandom(16).hex()
     fresh = path.with_suffix(".new")
     fresh.write_text(text + "\n", encoding="ascii")
     fresh.replace(path)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import tempfile
 from typing import TYPE_CHECKING
 
 from . import posix
@@ -84,8 +83,9 @@ class _Segment:
         self.size = 0
         self.index = [(first, 0)]  # (record, its offset), ascending, one every INDEX_EVERY bytes
         directory.mkdir(parents=True, exist_ok=True)
-        self.fd, path = tempfile.mkstemp(dir=directory)
-        os.unlink(path)
+        path = directory / os.urandom(16).hex()
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        path.unlink()
 
     def append(self, records: list[bytes]) -> None:
         """All of the records or, with an OSError, none."""
