@@ -5,9 +5,9 @@
 - a scheduler acts once per cause: (scheduler, cause) is unique and outlives what it started;
 - a change, an API call, a trigger that carries an identity is taken once.
 
-Columns hold integers, text and bytes. Times are microseconds since the epoch, flags are 0 or 1, lists and mappings are
-JSON text, journalled values are msgpack bytes. Ids of steps and logs are handed out by the masters from reserved
-blocks (:mod:`buildwright.store.ids`), all others by the database.
+Columns hold integers, text and bytes. Times are microseconds since the epoch, flags are 0 or 1, lists and
+mappings are JSON text, journalled values are msgpack bytes. Ids of steps and logs are handed out by the
+masters from reserved blocks (:mod:`buildwright.store.ids`), all others by the database.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _version() -> sa.Column[int]:
     return sa.Column("version", Big, nullable=False, server_default="0")
 
 
-# -- who there is ------------------------------------------------------------------------------------------------
+# -- who there is ----------------------------------------------------------------------------------------
 
 masters = sa.Table(
     "masters",
@@ -100,7 +100,8 @@ workers = sa.Table(
     sa.Column("pause_reason", Text),
     _flag("graceful"),
     _text("info", "{}"),
-    # The fence: every write to a build of this worker compares these two (design: the attachment is the fence).
+    # The fence: every write to a build of this worker compares these two (design: the attachment is the
+    # fence).
     sa.Column("attachment", Big, nullable=False, server_default="0"),
     sa.Column("masterid", Id, index=True),  # the master it is or was last attached to; NULL: free
     _flag("connected"),
@@ -155,7 +156,7 @@ api_tokens = sa.Table(
     sa.Column("created_at", Big, nullable=False),
 )
 
-# -- what came in ------------------------------------------------------------------------------------------------
+# -- what came in -----------------------------------------------------------------------------------------
 
 patches = sa.Table(
     "patches",
@@ -186,7 +187,9 @@ changes = sa.Table(
     "changes",
     metadata,
     _id(),
-    sa.Column("identity", Text, unique=True),  # source, repository, branch, revision, or a delivery's id: taken once
+    sa.Column(
+        "identity", Text, unique=True
+    ),  # source, repository, branch, revision, or a delivery's id: taken once
     sa.Column("author", Text, nullable=False),
     sa.Column("committer", Text),
     _text("comments"),
@@ -238,7 +241,7 @@ idempotency = sa.Table(
     sa.Column("created_at", Big, nullable=False),
 )
 
-# -- what is to be done ------------------------------------------------------------------------------------------
+# -- what is to be done -----------------------------------------------------------------------------------
 
 buildsets = sa.Table(
     "buildsets",
@@ -363,7 +366,8 @@ steps = sa.Table(
     _flag("hidden"),
     sa.Column("fingerprint", Text),
     sa.Column("arguments", Bytes),  # what its renderables rendered to, and the doStepIf decision (msgpack)
-    # The build's properties as they were at the step's start, kept from its first property write on; NULL: unchanged.
+    # The build's properties as they were at the step's start, kept from its first property write on; NULL:
+    # unchanged.
     sa.Column("properties_before", Text),
     _flag("foreign_wait"),  # it awaited something that no journal can replay
     _flag("added_steps"),  # it put steps into the build
@@ -379,7 +383,9 @@ journal = sa.Table(
     sa.Column("kind", Text, nullable=False),  # command, trigger, once, stop
     sa.Column("fingerprint", Text, nullable=False),
     sa.Column("logid", Id),  # a command's main log
-    sa.Column("acked", Big, nullable=False, server_default="0"),  # a command's records below this are committed
+    sa.Column(
+        "acked", Big, nullable=False, server_default="0"
+    ),  # a command's records below this are committed
     _flag("done"),
     sa.Column("outcome", Bytes),  # msgpack; for open entries what was collected so far
 )
@@ -398,7 +404,8 @@ logs = sa.Table(
     sa.Column("next_chunk", Big, nullable=False, server_default="0"),
     sa.Column("tier", Text, nullable=False, server_default="live"),  # where its bytes are: see units.logs
     sa.Column("expired_at", Big),
-    # Per stream the chunk in which its unfinished line begins: {"o": seq}; what the next append continues from.
+    # Per stream the chunk in which its unfinished line begins: {"o": seq}; what the next append continues
+    # from.
     _text("open_lines", "{}"),
     sa.UniqueConstraint("stepid", "slug"),
 )
@@ -416,7 +423,9 @@ logchunks = sa.Table(
     sa.Column("seq", Big, primary_key=True),
     sa.Column("offset", Big, nullable=False),  # of its first byte in the whole log
     sa.Column("first_line", Big, nullable=False),  # the number its first newline completes
-    sa.Column("num_lines", Big, nullable=False),  # newlines in it; 1 in the empty chunk that ends a last half line
+    sa.Column(
+        "num_lines", Big, nullable=False
+    ),  # newlines in it; 1 in the empty chunk that ends a last half line
     sa.Column("line_from", Big, nullable=False),  # the chunk in which the line that it begins with begins
     sa.Column("stream", Text, nullable=False),  # o, e, h
     sa.Column("time_us", Big, nullable=False),
@@ -442,7 +451,7 @@ blobs = sa.Table(  # the database as blob store, for several masters without a s
     sa.Column("content", Bytes, nullable=False),
 )
 
-# -- locks -------------------------------------------------------------------------------------------------------
+# -- locks ------------------------------------------------------------------------------------------------
 
 locks = sa.Table(
     "locks",

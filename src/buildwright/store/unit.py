@@ -40,6 +40,7 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.base import Executable
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 P = ParamSpec("P")
 
 Row = tuple[Any, ...]
@@ -160,20 +161,20 @@ Request = Bound | Many | Hint
 Work = Generator[Request, Any, R]
 
 
-class Unit(Generic[R]):
+class Unit(Generic[R_co]):
     """A unit of work with its arguments; :meth:`start` gives a fresh generator for every run of it."""
 
     __slots__ = ("_args", "_function", "_kwargs", "name")
 
     def __init__(
-        self, name: str, function: Callable[..., Work[R]], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, name: str, function: Callable[..., Work[R_co]], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
         self.name = name
         self._function = function
         self._args = args
         self._kwargs = kwargs
 
-    def start(self) -> Work[R]:
+    def start(self) -> Work[R_co]:
         return self._function(*self._args, **self._kwargs)
 
     def __repr__(self) -> str:

@@ -1,1 +1,1 @@
-"""The verbs of the store, by room: each a unit of work (see :mod:`buildwright.store.unit`)."""
+"""The verbs of the store, a module per room. Each verb is a unit of work, written once for every database."""

@@ -1,0 +1,200 @@
+"""Commands on workers, as steps use them.
+
+A :class:`RemoteCommand` is what a step asks for and, once it is over, what came of it. Its arguments are
+plain values; what it is at the worker is described in :mod:`buildwright_worker.protocol`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from buildwright.model.results import CANCELLED, FAILURE, SUCCESS
+from buildwright_worker.protocol import Result
+
+if TYPE_CHECKING:
+    from buildwright.builds.steplogs import StepLog
+
+# What Buildbot's master calls the commands, and what the worker calls them.
+KINDS = {
+    "uploadFile": "upload",
+    "downloadFile": "download",
+}
+
+
+class Blocks(Protocol):
+    """Where the blocks of an upload go, or those of a download come from."""
+
+    def write(self, data: bytes) -> None:
+        """Take the next block of an upload."""
+        ...
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of a download; fewer than ``length`` at its end."""
+        ...
+
+
+class RemoteCommand:
+    """A command on the build's worker, and its outcome.
+
+    ``rc`` is its exit code (-1: killed, or it never ran to an end), ``failure`` why the worker ended it (or
+    None), ``updates`` what it said besides output, by key. ``stdout`` and ``stderr`` are text if they were
+    collected.
+    """
+
+    def __init__(
+        self,
+        remote_command: str,
+        args: Mapping[str, Any],
+        ignore_updates: bool = False,
+        collectStdout: bool = False,
+        collectStderr: bool = False,
+        decodeRC: Mapping[int, int] | None = None,
+        stdioLogName: str | None = "stdio",
+    ) -> None:
+        self.remote_command = remote_command
+        self.kind = KINDS.get(remote_command, remote_command)
+        self.args: dict[str, Any] = dict(args)
+        self.ignore_updates = ignore_updates
+        self.collectStdout = collectStdout
+        self.collectStderr = collectStderr
+        self.decodeRC: Mapping[int, int] = {0: SUCCESS} if decodeRC is None else decodeRC
+        self.stdioLogName = stdioLogName
+        self.logs: dict[str, StepLog] = {}
+        self.blocks: Blocks | None = None
+        self.rc: int | None = None
+        self.failure: str | None = None
+        self.signal: int | None = None
+        self.error: str | None = None
+        self.elapsed_us = 0
+        self.updates: dict[str, list[Any]] = {}
+        self.interrupted = False
+        self._collected: dict[str, bytearray] = {"o": bytearray(), "e": bytearray()}
+
+    def useLog(
+        self,
+        log: StepLog,
+        closeWhenFinished: bool = False,  # noqa: ARG002 - logs are closed with their step
+        logfileName: str | None = None,
+    ) -> None:
+        """Send the command's output (or that of its log file ``logfileName``) to a log of the step."""
+        self.logs[logfileName or "stdio"] = log
+
+    @property
+    def stdout(self) -> str:
+        """The collected standard output."""
+        return self._collected["o"].decode("utf-8", "replace")
+
+    @property
+    def stderr(self) -> str:
+        return self._collected["e"].decode("utf-8", "replace")
+
+    def didFail(self) -> bool:
+        return self.results() == FAILURE
+
+    def results(self) -> int:
+        """The result that the exit code stands for."""
+        if self.interrupted:
+            return CANCELLED
+        if self.rc is None or (self.failure is not None and self.rc == 0):
+            return FAILURE
+        return self.decodeRC.get(self.rc, FAILURE)
+
+    # -- for the engine -----------------------------------------------------------------------------------
+
+    @property
+    def collects(self) -> bool:
+        return self.collectStdout or self.collectStderr
+
+    def collect(self, stream: str, data: bytes) -> None:
+        if (stream == "o" and self.collectStdout) or (stream == "e" and self.collectStderr):
+            self._collected[stream] += data
+
+    def update(self, key: str, value: Any) -> None:
+        """Take an update: values of one key that are lists continue each other."""
+        self.updates.setdefault(key, []).append(value)
+
+    def end(self, result: Result) -> None:
+        self.rc = result.rc
+        self.failure = result.failure
+        self.signal = result.signal
+        self.error = result.error
+        self.elapsed_us = result.elapsed_us
+        if result.failure == "interrupted":
+            self.interrupted = True
+
+    def outcome(self) -> dict[str, Any]:
+        """All that an equal request is answered with later, as plain values."""
+        return {
+            "rc": self.rc,
+            "failure": self.failure,
+            "signal": self.signal,
+            "error": self.error,
+            "elapsed_us": self.elapsed_us,
+            "interrupted": self.interrupted,
+            "updates": self.updates,
+            "stdout": bytes(self._collected["o"]),
+            "stderr": bytes(self._collected["e"]),
+        }
+
+    def restore(self, outcome: Mapping[str, Any]) -> None:
+        """Take what :meth:`outcome` gave."""
+        self.rc = outcome["rc"]
+        self.failure = outcome["failure"]
+        self.signal = outcome["signal"]
+        self.error = outcome["error"]
+        self.elapsed_us = outcome["elapsed_us"]
+        self.interrupted = outcome["interrupted"]
+        self.updates = {key: list(values) for key, values in outcome["updates"].items()}
+        self._collected = {"o": bytearray(outcome["stdout"]), "e": bytearray(outcome["stderr"])}
+
+
+class RemoteShellCommand(RemoteCommand):
+    """A command line, run by the worker's shell if it is text, as it is if it is a list."""
+
+    def __init__(
+        self,
+        workdir: str,
+        command: str | list[str],
+        env: Mapping[str, Any] | None = None,
+        want_stdout: bool = True,
+        want_stderr: bool = True,
+        timeout: float | None = 1200,
+        maxTime: float | None = None,
+        max_lines: int | None = None,
+        sigtermTime: float | None = None,
+        logfiles: Mapping[str, Any] | None = None,
+        usePTY: bool | None = None,
+        logEnviron: bool = True,
+        collectStdout: bool = False,
+        collectStderr: bool = False,
+        interruptSignal: str | None = None,
+        initialStdin: str | bytes | None = None,
+        decodeRC: Mapping[int, int] | None = None,
+        stdioLogName: str | None = "stdio",
+    ) -> None:
+        args: dict[str, Any] = {
+            "workdir": workdir,
+            "command": command,
+            "env": dict(env or {}),
+            "want_stdout": bool(want_stdout),
+            "want_stderr": bool(want_stderr),
+            "logfiles": dict(logfiles or {}),
+            "timeout": timeout,
+            "maxTime": maxTime,
+            "max_lines": max_lines,
+            "sigtermTime": sigtermTime,
+            "usePTY": bool(usePTY),
+            "logEnviron": bool(logEnviron),
+            "interruptSignal": interruptSignal or "KILL",
+            "initialStdin": initialStdin,
+        }
+        super().__init__(
+            "shell",
+            args,
+            collectStdout=collectStdout,
+            collectStderr=collectStderr,
+            decodeRC=decodeRC,
+            stdioLogName=stdioLogName,
+        )
+        self.command = command

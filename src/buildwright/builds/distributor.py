@@ -1,0 +1,514 @@
+"""Which request goes to which worker, and claiming it.
+
+The distributor works in passes: read the first waiting requests of the builders that have a free worker,
+choose pairs of request and worker in the builders' order, then try to claim them, all at once. The claim
+decides (the store may know better); what it refuses is looked at again in the next pass. A pass is made
+when something was woken: a new request, a worker that attached or became free, a freed lock, a reload, and
+once a second by the sweeper, with which alone everything would work as well.
+
+Users' callables (``nextBuild``, ``nextWorker``, ``canStartBuild``, ``prioritizeBuilders``,
+``collapseRequests``) are asked while choosing, outside of any unit. One that fails is named in the log and
+in the request's reason for waiting, and holds nobody else up.
+
+An attempt that ended with RETRY waits before the next: 1 s, doubled with every attempt up to a minute, on
+this process's own clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from buildwright.builds.links import WorkerLink
+from buildwright.builds.runner import Assignment, BuildRunner, Resumed, steps_fingerprint, wanted_locks
+from buildwright.builds.services import BuildServices
+from buildwright.builds.sources import source_stamps
+from buildwright.model.builders import BuilderConfig
+from buildwright.model.properties import Properties
+from buildwright.model.renderable import render, settle
+from buildwright.store.errors import StoreError
+from buildwright.store.unit import Fenced
+from buildwright.store.units.claims import (
+    Claimed,
+    Facts,
+    NotFree,
+    Waiting,
+    claim,
+    facts,
+    pending_builders,
+    say_builder_waits,
+    say_request_waits,
+    waiting,
+)
+
+log = structlog.get_logger(__name__)
+
+PAGE = 16  # requests read of a builder beyond its free workers
+PAGE_MOST = 512
+RETRY_PAUSE, RETRY_PAUSE_MOST = 1.0, 60.0
+
+
+@dataclass(slots=True)
+class BuildRequest:
+    """A waiting request as users' callables see it."""
+
+    id: int
+    builderid: int
+    buildsetid: int
+    priority: int
+    submittedAt: int
+    reason: str
+    properties: Properties
+    sources: dict[str, Any]
+    waitedFor: bool
+
+
+@dataclass(slots=True)
+class WorkerForBuilder:
+    """A free worker of a builder as users' callables see it."""
+
+    builder: BuilderConfig
+    worker: Any
+    workername: str
+    link: WorkerLink
+
+
+@dataclass(slots=True)
+class _Choice:
+    builder: BuilderConfig
+    builderid: int
+    waiting: Waiting
+    link: WorkerLink
+
+
+class Distributor:
+    """Gives waiting requests to workers; owns the running builds of this master."""
+
+    def __init__(self, services: BuildServices) -> None:
+        self.services = services
+        self.running: dict[int, BuildRunner] = {}  # by build id
+        self._links: dict[int, WorkerLink] = {}
+        self._occupied: dict[
+            int, dict[int, int]
+        ] = {}  # worker id -> {build id: builder id}, lingering ones too
+        self._claiming: dict[int, list[int]] = {}  # worker id -> builder ids of claims under way
+        self._woken: set[int] | None = set()  # builder ids; None: all
+        self._wake_up = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._paused: dict[int, tuple[int, float]] = {}  # request id -> (attempts, when the next may begin)
+        self._reasons: dict[int, str] = {}  # builder id -> stored reason
+        self._open = False
+        self.on_end: Callable[[int], None] = lambda _workerid: None  # told the worker of each build that ends
+        self._idle: list[asyncio.Future[None]] = []
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to give out work."""
+        if self._task is None:
+            self._open = True
+            self._task = asyncio.get_running_loop().create_task(self._work(), name="distributor")
+            self.wake()
+
+    async def stop(self) -> None:
+        """Give out no more work, and let go of the running builds: whoever attaches their workers goes on
+        with them.
+        """
+        self._open = False
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        await asyncio.gather(*(runner.drop() for runner in list(self.running.values())))
+
+    def close(self) -> None:
+        """Start no more builds; the running ones go on."""
+        self._open = False
+
+    async def drained(self) -> None:
+        """Return when no build runs."""
+        while self.running:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(future)
+            await future
+
+    def wake(self, builderids: Iterable[int] | None = None) -> None:
+        """Look at these builders' requests, or at all."""
+        if builderids is None:
+            self._woken = None
+        elif self._woken is not None:
+            self._woken.update(builderids)
+        self._wake_up.set()
+
+    # -- workers ------------------------------------------------------------------------------------------
+
+    def add_worker(self, link: WorkerLink, lingering: Sequence[tuple[int, int]] = ()) -> None:
+        """A worker is attached here; ``lingering`` are lost attempts that still hold a slot: (build id,
+        builder id).
+        """
+        self._links[link.workerid] = link
+        occupied = self._occupied.setdefault(link.workerid, {})
+        for buildid, builderid in lingering:
+            occupied[buildid] = builderid
+        self.worker_changed(link)
+
+    def remove_worker(self, workerid: int) -> None:
+        """The worker isn't attached here any more."""
+        self._links.pop(workerid, None)
+        self._occupied.pop(workerid, None)
+        self._reasons.clear()
+
+    def worker_changed(self, link: WorkerLink) -> None:
+        """A worker connected, was paused, has room again, ..."""
+        self._reasons.clear()
+        self.wake(self._builders_of(link))
+
+    def lingering_ended(self, workerid: int, buildid: int) -> None:
+        if self._occupied.get(workerid, {}).pop(buildid, None) is not None and workerid in self._links:
+            self.wake(self._builders_of(self._links[workerid]))
+
+    def builds_of(self, workerid: int) -> list[BuildRunner]:
+        """The builds that run on a worker."""
+        return [runner for runner in self.running.values() if runner.link.workerid == workerid]
+
+    def by_request(self, requestid: int) -> BuildRunner | None:
+        return next((runner for runner in self.running.values() if runner.requestid == requestid), None)
+
+    def resume(self, link: WorkerLink, resumed: Sequence[Resumed], known: Facts) -> None:
+        """Go on with builds of a worker that has just been attached; those that run here already just go
+        on.
+        """
+        requests = {request.requestid: request for request in known.requests}
+        names = {builderid: name for name, builderid in self.services.registry.builders.items()}
+        for each in resumed:
+            if each.build.buildid in self.running:
+                continue
+            builder = self.services.snapshot.builders[names[each.build.builderid]]
+            request = requests[each.build.requestid]
+            self._run(
+                link,
+                Assignment(
+                    buildid=each.build.buildid,
+                    number=each.build.number,
+                    attempt=each.build.attempt,
+                    request=request,
+                    stamps=source_stamps(known, request.buildsetid),
+                    builderid=each.build.builderid,
+                    builder=builder,
+                    worker=link.config,
+                    holds_locks=True,
+                    resumed=each,
+                ),
+            )
+
+    # -- passes -------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while True:
+            await self._wake_up.wait()
+            self._wake_up.clear()
+            woken, self._woken = self._woken, set()
+            try:
+                again = await self._pass(woken)
+            except StoreError as error:
+                log.warning("no work can be given out", why=str(error))
+                continue  # the sweeper wakes
+            except Exception:
+                log.exception("a pass of the distributor failed")
+                continue
+            if again:
+                self.wake(again)
+
+    async def _pass(self, woken: set[int] | None) -> set[int]:
+        """One pass; gives the builders to look at again at once."""
+        if not self._open:
+            return set()
+        services = self.services
+        known = services.registry.builders
+        builders = {
+            known[name]: builder for name, builder in services.snapshot.builders.items() if name in known
+        }
+        asked = [builderid for builderid in builders if woken is None or builderid in woken]
+        free = [builderid for builderid in asked if self._free(builders[builderid], builderid)]
+        for builderid in asked:
+            if builderid not in free:
+                await self._say_no_worker(builders[builderid], builderid)
+        if not free:
+            return set()
+        if len(free) > 1:
+            free = await self._ordered(builders, free)
+        pages = await asyncio.gather(
+            *(self._candidates(builderid, builders[builderid]) for builderid in free)
+        )
+        choices: list[tuple[_Choice, Facts]] = []
+        for builderid, page in zip(free, pages, strict=True):
+            try:
+                chosen = await self._choose(builders[builderid], builderid, page)
+                choices.extend((choice, page) for choice in chosen)
+            except Exception as error:
+                log.error(
+                    "a callable of the configuration failed",
+                    builder=builders[builderid].name,
+                    error=repr(error),
+                )
+                await self._say(builderid, f"a callable of the configuration failed: {error!r}")
+        claimed = await asyncio.gather(*(self._claim(choice, page) for choice, page in choices))
+        return {choice.builderid for (choice, _), good in zip(choices, claimed, strict=True) if good}
+
+    def _builders_of(self, link: WorkerLink) -> set[int]:
+        known = self.services.registry.builders
+        return {
+            known[name]
+            for name, builder in self.services.snapshot.builders.items()
+            if link.name in builder.workernames and name in known
+        }
+
+    def _free(self, builder: BuilderConfig, builderid: int) -> list[WorkerLink]:
+        """The builder's workers that could take a build now: one build per builder and worker, max_builds
+        over all.
+        """
+        found = []
+        workers = self.services.registry.workers
+        for name in builder.workernames:
+            workerid = workers.get(name)
+            link = self._links.get(workerid) if workerid is not None else None
+            if link is None or not link.accepting:
+                continue
+            occupied = self._occupied.get(link.workerid, {})
+            claiming = self._claiming.get(link.workerid, [])
+            if builderid in claiming or builderid in occupied.values():
+                continue
+            most = link.config.max_builds
+            if most is not None and len(occupied) + len(claiming) >= most:
+                continue
+            found.append(link)
+        return found
+
+    async def _say_no_worker(self, builder: BuilderConfig, builderid: int) -> None:
+        """Store why the builder's requests wait: it has no worker that could take any."""
+        workers = self.services.registry.workers
+        reasons = []
+        for name in builder.workernames:
+            link = self._links.get(workers.get(name, 0))
+            if link is not None and link.accepting:
+                return  # busy: its requests wait for their turn
+            reasons.append(f"{name!r} {'is not attached' if link is None else link.why_not}")
+        shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+        await self._say(builderid, f"no worker: {shown}")
+
+    async def _say(self, builderid: int, why: str) -> None:
+        if self._reasons.get(builderid) != why:
+            self._reasons[builderid] = why
+            await self.services.store.run(say_builder_waits(builderid, why))
+
+    async def _ordered(self, builders: Mapping[int, BuilderConfig], free: list[int]) -> list[int]:
+        """The builders with waiting requests: highest priority first, then the longest wait, or as the user
+        says.
+        """
+        rows = await self.services.store.read(pending_builders(free))
+        order = [
+            builderid
+            for builderid, _, _ in sorted(rows, key=lambda row: (-row[1], row[2], builders[row[0]].name))
+        ]
+        prioritize = self.services.snapshot.prioritize_builders
+        if prioritize is not None and len(order) > 1:
+            by_name = {builders[builderid].name: builderid for builderid in order}
+            try:
+                wished = await settle(prioritize(self, [builders[builderid] for builderid in order]))
+                order = [by_name[builder.name] for builder in wished]
+            except Exception as error:
+                log.error("prioritizeBuilders failed", error=repr(error))
+        return order
+
+    async def _candidates(self, builderid: int, builder: BuilderConfig) -> Facts:
+        """The requests to choose from: a page that holds enough which don't pause."""
+        most = len(builder.workernames) + PAGE
+        while True:
+            page = await self.services.store.read(waiting(builderid, most))
+            ready = [request for request in page.requests if not self._pauses(request)]
+            if ready or len(page.requests) < most or most >= PAGE_MOST:
+                return Facts(ready, page.stamps, page.changes, page.patches)
+            most *= 4
+
+    def _pauses(self, request: Waiting) -> bool:
+        if not request.attempts:
+            return False
+        now = self.services.clock.monotonic()
+        known = self._paused.get(request.requestid)
+        if known is None or known[0] != request.attempts:
+            pause = min(RETRY_PAUSE * 2 ** (request.attempts - 1), RETRY_PAUSE_MOST)
+            known = self._paused[request.requestid] = (request.attempts, now + pause)
+        return now < known[1]
+
+    async def _choose(self, builder: BuilderConfig, builderid: int, page: Facts) -> list[_Choice]:
+        """Pairs of request and worker; each worker's slot is taken from here on."""
+        left = list(page.requests)
+        choices: list[_Choice] = []
+        while left:
+            free = self._free(builder, builderid)
+            if not free:
+                break
+            request = await self._next_build(builder, left, page)
+            if request is None:
+                break
+            left.remove(request)
+            link = await self._next_worker(builder, free, request, page)
+            if link is None:
+                continue
+            if builder.collapseRequests is not False and self._collapses(builder):
+                request = await self._collapsed(builder, builderid, request, page, left)
+            self._claiming.setdefault(link.workerid, []).append(builderid)
+            choices.append(_Choice(builder, builderid, request, link))
+        return choices
+
+    def _collapses(self, builder: BuilderConfig) -> bool:
+        rule = builder.collapseRequests
+        if rule is None:
+            rule = self.services.snapshot.collapse_requests
+        return rule is not False
+
+    async def _collapsed(
+        self, builder: BuilderConfig, builderid: int, request: Waiting, page: Facts, left: list[Waiting]
+    ) -> Waiting:
+        stays = await self.services.collapse(builder, builderid, request)
+        if stays == request.requestid:
+            return request
+        left[:] = [other for other in left if other.requestid != stays]
+        found = next((other for other in page.requests if other.requestid == stays), None)
+        if found is None:
+            more = await self.services.store.read(facts([stays]))
+            page.stamps.extend(more.stamps)
+            page.changes.extend(more.changes)
+            page.patches.extend(more.patches)
+            found = more.requests[0]
+        return found
+
+    async def _next_build(self, builder: BuilderConfig, left: list[Waiting], page: Facts) -> Waiting | None:
+        if builder.nextBuild is None:
+            return left[0]
+        views = [_view(request, page) for request in left]
+        chosen = await settle(builder.nextBuild(builder, views))
+        if chosen is None:
+            return None
+        return next((request for request in left if request.requestid == chosen.id), None)
+
+    async def _next_worker(
+        self, builder: BuilderConfig, free: list[WorkerLink], request: Waiting, page: Facts
+    ) -> WorkerLink | None:
+        choose: Callable[..., Any] | None = builder.nextWorker or self.services.snapshot.select_next_worker
+        if choose is None and builder.canStartBuild is None:
+            return random.choice(free)
+        view = _view(request, page)
+        offered = [WorkerForBuilder(builder, link.config, link.name, link) for link in free]
+        while offered:
+            chosen = await settle(choose(builder, offered, view)) if choose else random.choice(offered)
+            if chosen is None:
+                return None
+            if builder.canStartBuild is None or await settle(builder.canStartBuild(builder, chosen, view)):
+                link: WorkerLink = chosen.link
+                return link
+            offered.remove(chosen)
+        return None
+
+    # -- claiming -----------------------------------------------------------------------------------------
+
+    async def _claim(self, choice: _Choice, page: Facts) -> bool:
+        """Try a claim and start the build; gives whether the builder should be looked at again."""
+        services = self.services
+        builder, link, request = choice.builder, choice.link, choice.waiting
+        try:
+            locks = [*(await self._locks(builder, request)), *link.config.locks]
+            wants = wanted_locks(services, locks, link.workerid)
+            fence = link.fence
+            outcome = await services.store.run(
+                claim(
+                    requestid=request.requestid,
+                    builderid=choice.builderid,
+                    workerid=link.workerid,
+                    attachment=fence.attachment,
+                    masterid=fence.masterid,
+                    wants=wants,
+                    fingerprint=steps_fingerprint(builder),
+                    now_us=services.clock.now_us(),
+                )
+            )
+        except Fenced:
+            log.info("a worker is attached elsewhere", worker=link.name)
+            return False
+        except StoreError:
+            raise
+        except Exception as error:
+            log.error(
+                "a build can't start", builder=builder.name, request=request.requestid, error=repr(error)
+            )
+            await services.store.run(say_request_waits(request.requestid, f"it can't start: {error!r}"))
+            return False
+        finally:
+            self._claiming[link.workerid].remove(choice.builderid)
+        if isinstance(outcome, NotFree):
+            return False
+        if not isinstance(outcome, Claimed):
+            return True
+        self._paused.pop(request.requestid, None)
+        if self._reasons.pop(choice.builderid, None):
+            await services.store.run(say_builder_waits(choice.builderid, ""))
+        self._run(
+            link,
+            Assignment(
+                buildid=outcome.buildid,
+                number=outcome.number,
+                attempt=outcome.attempt,
+                request=request,
+                stamps=source_stamps(page, request.buildsetid),
+                builderid=choice.builderid,
+                builder=builder,
+                worker=link.config,
+                holds_locks=bool(wants),
+            ),
+        )
+        return True
+
+    async def _locks(self, builder: BuilderConfig, request: Waiting) -> Sequence[Any]:
+        if not builder.locks or isinstance(builder.locks, list):
+            return builder.locks or ()
+        properties = Properties.from_json(request.properties)
+        rendered = await render(builder.locks, properties)
+        return rendered or ()
+
+    def _run(self, link: WorkerLink, assignment: Assignment) -> None:
+        runner = BuildRunner(self.services, link, assignment, self._ended)
+        self.running[assignment.buildid] = runner
+        self._occupied.setdefault(link.workerid, {})[assignment.buildid] = assignment.builderid
+        runner.start()
+
+    def _ended(self, runner: BuildRunner) -> None:
+        self.running.pop(runner.buildid, None)
+        workerid = runner.link.workerid
+        self._occupied.get(workerid, {}).pop(runner.buildid, None)
+        if workerid in self._links:
+            self.wake(self._builders_of(self._links[workerid]))
+        self.on_end(workerid)
+        if not self.running:
+            idle, self._idle = self._idle, []
+            for future in idle:
+                if not future.done():
+                    future.set_result(None)
+
+
+def _view(request: Waiting, page: Facts) -> BuildRequest:
+    return BuildRequest(
+        id=request.requestid,
+        builderid=request.builderid,
+        buildsetid=request.buildsetid,
+        priority=request.priority,
+        submittedAt=request.submitted_at // 1_000_000,
+        reason=request.reason,
+        properties=Properties.from_json(request.properties),
+        sources={stamp.codebase: stamp for stamp in source_stamps(page, request.buildsetid)},
+        waitedFor=bool(request.waited_for),
+    )

@@ -1,0 +1,108 @@
+"""A command under way: from the worker's records to logs, updates and the outcome, with what is
+acknowledged when.
+
+Records come in order without gap or repeat. Output goes to the step's logs, the result wakes the step.
+Whenever the build's writer makes a unit, this command adds how far its records are consumed by then; after
+the commit exactly that is acknowledged to the worker. So the worker drops a record only when all that
+follows from it is stored, and after a takeover it is resumed from the stored position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from buildwright.builds.commands import RemoteCommand
+from buildwright.builds.journal import Request, encode
+from buildwright.builds.links import WorkerLink
+from buildwright.builds.writer import BuildWriter, Nowhere
+from buildwright.store.units.engine import ACKNOWLEDGE, KEEP_PARTIAL, SETTLE
+from buildwright_worker.protocol import Record, Result
+
+
+class RunningCommand:
+    """The sink of one command's records."""
+
+    def __init__(
+        self,
+        command: RemoteCommand,
+        request: Request,
+        writer: BuildWriter | Nowhere,
+        link: WorkerLink,
+        next_record: int = 0,
+    ) -> None:
+        self.command = command
+        self.request = request
+        self.id = request.command_id
+        self._writer = writer
+        self._link = link
+        self._next = next_record
+        self._written = next_record  # what a unit that is made or committed says
+        self._result = False
+        self._settled = False
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # -- CommandSink --------------------------------------------------------------------------------------
+
+    def records(self, first: int, records: Sequence[Record]) -> None:
+        command = self.command
+        for record in records:
+            kind = record.kind
+            if kind in "oeh":
+                log = command.logs.get("stdio")
+                if log is not None:
+                    log.put(kind, record.time_us, self.id, record.data)
+                command.collect(kind, record.data)
+            elif kind == "l":
+                log = command.logs.get(record.name)
+                if log is not None:
+                    log.put("o", record.time_us, self.id, record.data)
+            elif kind == "b":
+                if command.blocks is not None:
+                    command.blocks.write(record.data)
+            elif kind == "u":
+                command.update(record.name, record.data)
+            else:
+                command.end(Result.from_map(record.data))
+                self._result = True
+        self._next = first + len(records)
+        self._writer.mark(self)
+        if self._result:
+            # No unit of its own: what the step does next shares it.
+            if not self.done.done():
+                self.done.set_result(None)
+        else:
+            self._writer.soon()
+
+    def pull(self, offset: int, length: int) -> None:
+        blocks = self.command.blocks
+        data = b"" if blocks is None else blocks.read(offset, length)
+        self._link.answer(self.id, offset, data, eof=len(data) < length)
+
+    # -- the engine's side --------------------------------------------------------------------------------
+
+    def step_finished(self) -> None:
+        """The step's end is in the next unit and forgets its journal: no outcome needs to be kept."""
+        self._settled = True
+        self._writer.mark(self)
+
+    def gather(self, writer: BuildWriter) -> None:
+        if self._written == self._next:
+            return
+        upto, self._written = self._next, self._next
+        where: dict[str, Any] = {
+            "of_stepid": self.request.stepid,
+            "of_try": self.request.tries,
+            "of_seq": self.request.seq,
+        }
+        if self._settled:
+            pass
+        elif self._result:
+            writer.add(SETTLE(**where, next_record=upto, whole=encode(self.command.outcome())))
+        elif self.command.collects or self.command.updates:
+            writer.add(KEEP_PARTIAL(**where, next_record=upto, partial=encode(self.command.outcome())))
+        else:
+            writer.add(ACKNOWLEDGE(**where, next_record=upto))
+        last = self._result
+        writer.after_commit(lambda: self._link.acknowledge(self.id, upto, last=last))

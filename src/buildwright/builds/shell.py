@@ -1,0 +1,165 @@
+"""What steps that run command lines share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from buildwright.builds.commands import RemoteShellCommand
+from buildwright.model.errors import error, expect, shown
+from buildwright.model.renderable import is_renderable
+
+if TYPE_CHECKING:
+    from buildwright.builds.step import BuildStep as _Base
+else:
+    _Base = object
+
+SUMMARY_MOST = 40
+
+
+class ShellMixin(_Base):
+    """Arguments and helpers of a step that runs commands: mix it in before :class:`BuildStep`.
+
+    Call ``kwargs = self.setupShellMixin(kwargs)`` in the constructor before the base's, then use
+    ``makeRemoteShellCommand`` and ``runCommand`` in ``run``.
+    """
+
+    command: Any = None
+    env: Any = None
+    want_stdout: Any = True
+    want_stderr: Any = True
+    usePTY: Any = None
+    logfiles: Any = None
+    lazylogfiles: Any = False
+    timeout: Any = 1200
+    maxTime: Any = None
+    max_lines: Any = None
+    logEnviron: Any = True
+    interruptSignal: Any = "KILL"
+    sigtermTime: Any = None
+    initialStdin: Any = None
+    decodeRC: Any = None
+
+    shell_arguments: ClassVar[tuple[str, ...]] = (
+        "command",
+        "workdir",
+        "env",
+        "want_stdout",
+        "want_stderr",
+        "usePTY",
+        "logfiles",
+        "lazylogfiles",
+        "timeout",
+        "maxTime",
+        "max_lines",
+        "logEnviron",
+        "interruptSignal",
+        "sigtermTime",
+        "initialStdin",
+        "decodeRC",
+    )
+    renderables: ClassVar[Sequence[str]] = shell_arguments
+
+    def setupShellMixin(
+        self, constructorArgs: Mapping[str, Any], prohibitArgs: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Take the shell's arguments out of a constructor's; gives the others. ``prohibitArgs`` are
+        refused.
+        """
+        rest: dict[str, Any] = {}
+        kind = f"step {type(self).__name__}"
+        for name, value in constructorArgs.items():
+            if name in prohibitArgs:
+                error(f"{kind} takes no argument {name!r}", "the step decides it itself")
+            elif name in self.shell_arguments:
+                setattr(self, name, value)
+            else:
+                rest[name] = value
+        _check(self, kind)
+        return rest
+
+    async def makeRemoteShellCommand(
+        self,
+        collectStdout: bool = False,
+        collectStderr: bool = False,
+        stdioLogName: str | None = "stdio",
+        **overrides: Any,
+    ) -> RemoteShellCommand:
+        """A command from the step's arguments, any of which may be overridden. It isn't run yet."""
+        arguments = {
+            name: getattr(self, name)
+            for name in self.shell_arguments
+            if name not in ("workdir", "lazylogfiles")
+        }
+        workdir = overrides.pop("workdir", None)
+        for name, value in overrides.items():
+            if name not in arguments:
+                raise TypeError(f"makeRemoteShellCommand has no argument {name!r}")
+            arguments[name] = value
+        arguments["command"] = flat_command(arguments["command"])
+        env = dict(await self.build.render(self.build.env))
+        env.update(arguments["env"] or {})
+        arguments["env"] = env
+        return RemoteShellCommand(
+            workdir=self.build.path(workdir) if workdir else self.command_dir(),
+            collectStdout=collectStdout,
+            collectStderr=collectStderr,
+            stdioLogName=stdioLogName,
+            **arguments,
+        )
+
+    def getCurrentSummary(self) -> dict[str, str]:
+        if self.description:
+            return super().getCurrentSummary()
+        return {"step": summary_of(self.command) or "running"}
+
+    def getResultSummary(self) -> dict[str, str]:
+        if self.description or self.descriptionDone:
+            return super().getResultSummary()
+        return self._with_result(summary_of(self.command))
+
+
+def _check(step: Any, kind: str) -> None:
+    command = step.command
+    if command is not None and not is_renderable(command):
+        expect(command, (str, list, tuple), f"{kind}: command", "text or a list")
+    for name in ("timeout", "maxTime", "sigtermTime", "max_lines"):
+        value = getattr(step, name)
+        if value is None or is_renderable(value):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            error(f"{kind}: {name} must be a number or None, not {shown(value)}")
+    for name in ("env", "logfiles", "decodeRC"):
+        value = getattr(step, name)
+        if value is not None and not is_renderable(value):
+            expect(value, dict, f"{kind}: {name}", "a dict")
+
+
+def flat_command(command: Any) -> Any:
+    """A rendered command as a worker takes it: text, or a flat list of texts."""
+    if isinstance(command, str):
+        return command
+    words: list[str] = []
+
+    def add(part: Any) -> None:
+        if isinstance(part, list | tuple):
+            for item in part:
+                add(item)
+        elif part is not None:
+            words.append(part if isinstance(part, str) else str(part))
+
+    add(command)
+    return words
+
+
+def summary_of(command: Any) -> str:
+    """A command in a few words: "'make all'"."""
+    if not command:
+        return ""
+    words = command.split() if isinstance(command, str) else [str(word) for word in flat_command(command)]
+    if not words:
+        return ""
+    text = " ".join(words[:2]) + (" ..." if len(words) > 2 else "")
+    if len(text) > SUMMARY_MOST:
+        text = text[: SUMMARY_MOST - 3] + "..."
+    return f"'{text}'"

@@ -1,0 +1,732 @@
+"""One step of a build, from its start to its end: rendering, deciding, locks, running, going on, starting
+again.
+
+What a step asks of the outside goes through here, and is journalled before it is sent. While the step waits
+for anything else (a future of its own, a socket) that is noted in its row: such a step can't be gone on
+with.
+
+How a run of ``run`` ends: with a result; with an exception (EXCEPTION, and the log ``err.text``); by a stop
+(CANCELLED); or by an :class:`Abort`, which cancels the coroutine: the journal and the step disagree, so the
+step starts again, or the build ends with RETRY. When the build has another owner, everything is dropped and
+nothing written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import traceback
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from buildwright.builds.commands import RemoteCommand
+from buildwright.builds.journal import (
+    COMMAND,
+    ONCE,
+    TRIGGER,
+    Diverged,
+    Journal,
+    Request,
+    Unstorable,
+    decode,
+    encode,
+    fingerprint,
+    hide,
+    marks,
+    reveal,
+)
+from buildwright.builds.links import Order
+from buildwright.builds.observers import LogObserver
+from buildwright.builds.running import RunningCommand
+from buildwright.builds.step import BuildStep, BuildStepCancelled, BuildStepFailed
+from buildwright.builds.steplogs import StepLog, slug_of
+from buildwright.builds.stored import command_output, journal_outcome, own_bytes
+from buildwright.builds.writer import BuildWriter, Nowhere
+from buildwright.model.builders import StepSpec
+from buildwright.model.locks import LockAccess
+from buildwright.model.renderable import is_plain, render, settle
+from buildwright.model.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, Results
+from buildwright.store.unit import Fenced, Hint, Work
+from buildwright.store.units.attach import Entry, LogRow, StepRow
+from buildwright.store.units.buildsets import add_buildset_work
+from buildwright.store.units.engine import (
+    ADD_LOCKS_DURATION,
+    FINISH_STEP,
+    FORGET_JOURNAL,
+    LOCKS_ACQUIRED,
+    NEXT_TRY,
+    NOTE,
+    NOTE_ADDED_STEPS,
+    NOTE_FOREIGN_WAIT,
+    SAY_STEP_STATE,
+    SET_URLS,
+    SETTLE,
+    START_STEP,
+)
+from buildwright.store.units.locks import acquire_for_step, free_step_work
+from buildwright.store.units.logs import LogState, add_log_work
+
+if TYPE_CHECKING:
+    from buildwright.builds.runner import BuildRunner
+
+log = structlog.get_logger(__name__)
+
+
+class Abort(Exception):
+    """The step can't come to an end of its own. ``again``: start it again from its beginning."""
+
+    def __init__(self, why: str, *, again: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.again = again
+
+
+class _Noticing:
+    """Awaits a coroutine, and tells when it waits for something while the engine isn't serving it."""
+
+    def __init__(self, coroutine: Awaitable[Any], notice: Callable[[], None]) -> None:
+        self._coroutine = coroutine
+        self._notice = notice
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        inner = self._coroutine.__await__()
+        resume: Callable[[Any], Any] = inner.send
+        value: Any = None
+        while True:
+            try:
+                waited = resume(value)
+            except StopIteration as stop:
+                return stop.value
+            self._notice()
+            try:
+                value = yield waited
+                resume = inner.send
+            except BaseException as error:  # handed into the coroutine
+                value, resume = error, inner.throw
+
+
+class StepRun:
+    """A step of a running build. Owned by its :class:`BuildRunner`."""
+
+    def __init__(
+        self,
+        runner: BuildRunner,
+        step: BuildStep,
+        name: str,
+        number: int,
+        spec: StepSpec,
+        *,
+        row: StepRow | None = None,
+        entries: Sequence[Entry] = (),
+        logs: Sequence[LogRow] = (),
+    ) -> None:
+        self.runner = runner
+        self.services = runner.services
+        self.writer: BuildWriter | Nowhere = runner.writer
+        self.link = runner.link
+        self.step = step
+        self.name = name
+        self.number = number
+        self.stepid = row.stepid if row is not None else self.services.ids.next("steps")
+        self.logs: dict[str, StepLog] = {}
+        self.statistics: dict[str, Any] = {}
+        self.urls: list[dict[str, str]] = []
+        self.spec = spec
+        self._row = row
+        self._stored_logs = {found.name: found for found in logs}
+        self._own_bytes: dict[int, dict[str, int]] = {}
+        self._tries = row.tries if row is not None else 0
+        self._entries = list(entries)
+        self._journal = Journal(self.stepid, self._tries, entries)
+        self._observers: dict[str, list[LogObserver]] = {}
+        self._running: dict[str, RunningCommand] = {}
+        self._serving = 0  # engine calls that the step's code waits in
+        self._noticed = bool(row and row.foreign_wait)
+        self._added_steps = False
+        self._has_locks = False
+        self._task: asyncio.Task[Any] | None = None
+        self._abort: Abort | None = None
+        self._stop: str | None = None
+        self._stop_wanted: asyncio.Future[None] | None = None
+        self._state = row.state_string if row is not None else ""
+
+    # -- its life -----------------------------------------------------------------------------------------
+
+    async def execute(self) -> int:
+        """Run the step to its end, from its beginning or from where the store says it is; gives its result."""
+        step = self.step
+        step.name = self.name
+        try:
+            wanted = await (self._begin() if self._row is None else self.reload_arguments())
+        except (Abort, Fenced):
+            raise
+        except Exception as error:
+            if self._row is None:
+                self._start_row(None)
+            return await self.finish(self._failed(error))
+        if not wanted:
+            return await self.finish(SKIPPED)
+        while True:
+            try:
+                await self._take_locks()
+                result = await self._drive()
+            except Abort as abort:
+                if not (abort.again and step.restartable and self._stop is None):
+                    raise
+                step = self.step = await self.start_again(abort.why)
+                continue
+            except BuildStepCancelled:
+                result = CANCELLED
+            if self._stop is not None and result != RETRY:
+                result = CANCELLED
+            return await self.finish(result)
+
+    async def _begin(self) -> bool:
+        """Render, decide, and add the row; gives whether the step is to run."""
+        arguments = await self._render()
+        wanted = bool(await self._decide())
+        stored: bytes | None = None
+        if arguments or not wanted:
+            with contextlib.suppress(Unstorable):  # rendered again when it has to be gone on with
+                stored = encode({"arguments": hide(arguments, self.runner.secrets), "wanted": wanted})
+        self._start_row(stored)
+        return wanted
+
+    def _start_row(self, arguments: bytes | None) -> None:
+        now_us = self.services.clock.now_us()
+        self._state = self._summary(done=False)
+        self.writer.add(
+            START_STEP(
+                stepid=self.stepid,
+                buildid=self.runner.build.buildid,
+                number=self.number,
+                name=self.name,
+                now_us=now_us,
+                locks_acquired_at=None if self.step.locks else now_us,
+                state=self._state,
+                fingerprint=self.spec.fingerprint(),
+                arguments=arguments,
+            ),
+            Hint("steps", self.stepid, "new"),
+            Hint("steps", self.stepid, "started"),
+        )
+
+    async def reload_arguments(self) -> bool:
+        """Take the arguments and the decision as they were journalled."""
+        row = self._row
+        assert row is not None
+        if row.complete_at is None:
+            self._own_bytes = await self.services.store.read(own_bytes(self.stepid, _own_origin(self._tries)))
+        if row.arguments is None:
+            await self._render()
+            return True
+        secrets = await self.runner.reveal_secrets(marks(row.arguments))
+        stored = decode(row.arguments)
+        for name, value in reveal(stored["arguments"], secrets).items():
+            setattr(self.step, name, value)
+        for name in set(self.step.all_renderables()) - set(stored["arguments"]):
+            setattr(self.step, name, await render(getattr(self.step, name), self.runner.build.properties))
+        return bool(stored["wanted"])
+
+    async def _render(self) -> dict[str, Any]:
+        """Render the step's arguments in place; gives those that weren't plain."""
+        rendered: dict[str, Any] = {}
+        properties = self.runner.build.properties
+        for name in self.step.all_renderables():
+            value = getattr(self.step, name)
+            if not is_plain(value):
+                value = await render(value, properties)
+                setattr(self.step, name, value)
+                if (
+                    name != "locks"
+                ):  # lock accesses are rendered again: a configuration's locks, not plain data
+                    rendered[name] = value
+        return rendered
+
+    async def _decide(self) -> Any:
+        condition = self.step.doStepIf
+        if condition is True:
+            return True
+        if callable(condition):
+            return await settle(condition(self.step))
+        return await render(condition, self.runner.build.properties)
+
+    async def _drive(self) -> int:
+        """Run the step's own code."""
+        step = self.step
+        step.stopped = self._stop is not None
+        self._task = asyncio.get_running_loop().create_task(
+            _awaited(_Noticing(_coroutine(step.run()), self._notice_wait)), name=f"step {self.name}"
+        )
+        try:
+            result = await self._task
+        except asyncio.CancelledError:
+            if self._abort is not None:
+                raise self._abort from None
+            if self._stop is not None:
+                return CANCELLED
+            self._task.cancel()
+            raise
+        except BuildStepFailed:
+            return FAILURE
+        except BuildStepCancelled:
+            return CANCELLED
+        except (Fenced, Abort):
+            raise
+        except Exception as error:
+            return self._failed(error)
+        finally:
+            self._task = None
+        if self._abort is not None:
+            raise self._abort
+        if not isinstance(result, int) or not 0 <= result < len(Results):
+            return self._failed(
+                TypeError(
+                    f"run() of step {type(step).__name__} gave {result!r}: give one of the results, like SUCCESS"
+                )
+            )
+        if self._journal.replaying:
+            raise Abort("the step ended without asking for what it had asked for before", again=True)
+        return result
+
+    def _failed(self, error: Exception) -> int:
+        text = "".join(traceback.format_exception(error))
+        written = self.log("err.text", "t")
+        written.addContent(text)
+        return EXCEPTION
+
+    async def finish(self, result: int) -> int:
+        """Put the step's end into the next unit; it is committed with what comes next."""
+        step = self.step
+        step.results = result
+        hidden = False
+        try:
+            condition = step.hideStepIf
+            hidden = bool(await settle(condition(result, step)) if callable(condition) else condition)
+        except Exception as error:
+            result = step.results = self._failed(error)
+        for each in self.logs.values():
+            each.close()
+        for running in self._running.values():
+            running.step_finished()
+        if not self._added_steps and self._journalled:
+            self.writer.add(FORGET_JOURNAL(of_stepid=self.stepid))
+        self.writer.add(
+            FINISH_STEP(
+                stepid=self.stepid,
+                now_us=self.services.clock.now_us(),
+                to_results=result,
+                state=self._summary(done=True),
+                to_hidden=int(hidden),
+            ),
+            Hint("steps", self.stepid, "finished"),
+        )
+        if self._has_locks:
+            self.writer.call(free_step_work, self.runner.build.requestid, self.stepid)
+        return result
+
+    @property
+    def _journalled(self) -> bool:
+        return bool(self._entries or self._journal.used)
+
+    async def start_again(self, why: str) -> BuildStep:
+        """Begin a new try: end what the old one left running, then start from a fresh step."""
+        log.info("step starts again", step=self.name, buildid=self.runner.build.buildid, why=why)
+        self.follow_open_commands()
+        for running in list(self._running.values()):
+            if not running.done.done():
+                self.link.interrupt(running.id, why)
+        for running in list(self._running.values()):
+            await running.done
+            running.step_finished()
+        self._abort = None
+        self._running = {}
+        self._tries += 1
+        self._journal = Journal(self.stepid, self._tries)
+        self._entries = []
+        self._noticed = False
+        self._observers = {}
+        self.writer.add(
+            NEXT_TRY(stepid=self.stepid, new_try=self._tries), FORGET_JOURNAL(of_stepid=self.stepid)
+        )
+        for name in list(self._stored_logs):
+            self.log(name)
+        for each in self.logs.values():
+            each.note(f"--- the step starts again (try {self._tries + 1}): {why}\n")
+            each.begin_try(_own_origin(self._tries))
+        step = self.runner.fresh_step(self)
+        self.step = step
+        step.name = self.name
+        await self._render()
+        return step
+
+    def follow_open_commands(self) -> None:
+        """Attach to what an earlier owner left running and this run of the step hasn't asked for."""
+        for entry in self._journal.left_over():
+            if entry.kind == COMMAND and not entry.done:
+                self._attach_to_end(entry)
+
+    async def rebuild(self) -> None:
+        """Run a finished step again for what it did to its build, from its journal alone: nothing is
+        written.
+        """
+        self.writer = Nowhere()
+        await self.reload_arguments()
+        await self._drive()
+
+    def _attach_to_end(self, entry: Entry) -> None:
+        """Follow a command of an earlier owner to its end: its output goes to its log, nobody asks for its
+        outcome.
+        """
+        command = RemoteCommand("", {})
+        for stored in self._stored_logs.values():
+            if stored.logid == entry.logid:
+                command.useLog(self.log(stored.name))
+        request = Request(entry.stepid, entry.tries, entry.seq, entry.kind, entry.fingerprint, entry)
+        running = RunningCommand(command, request, self.writer, self.link, entry.acked)
+        self._running[running.id] = running
+        self.link.open(Order(running.id, "", {}), running)
+
+    async def let_end(self, why: str) -> int:
+        """The configuration has changed: let what runs come to its end, keep its output, end with RETRY."""
+        self.step.name = self.name
+        self.follow_open_commands()
+        for running in self._running.values():
+            await running.done
+        for name in list(self._stored_logs):
+            self.log(name).note(f"--- {why}\n")
+        return await self.finish(RETRY)
+
+    def abandon(self) -> list[RunningCommand]:
+        """Write nothing more of this step; gives the commands that may still run."""
+        return [running for running in self._running.values() if not running.done.done()]
+
+    # -- stopping and aborting ----------------------------------------------------------------------------
+
+    async def stop(self, reason: str) -> None:
+        """The build is being stopped: interrupt the step's commands and end its waits."""
+        if self._stop is not None:
+            return
+        self._stop = reason
+        self.step.stopped = True
+        for running in self._running.values():
+            if not running.done.done():
+                self.link.interrupt(running.id, reason)
+        if self._stop_wanted is not None and not self._stop_wanted.done():
+            self._stop_wanted.set_result(None)
+        try:
+            await settle(self.step.interrupt(reason))
+        except Exception:
+            log.exception("a step's interrupt failed", step=self.name)
+        if self._task is not None and not self._serving:
+            self._task.cancel()  # it waits for something of its own, which nobody else can end
+
+    def abort(self, why: str, *, again: bool = False) -> None:
+        """Cancel the step's code, whatever it does."""
+        if self._abort is None:
+            self._abort = Abort(why, again=again)
+        if self._task is not None:
+            self._task.cancel()
+        elif self._stop_wanted is not None and not self._stop_wanted.done():
+            self._stop_wanted.set_result(None)
+
+    def _check(self) -> None:
+        if self._abort is not None:
+            raise asyncio.CancelledError
+        if self._stop is not None:
+            raise BuildStepCancelled(self._stop)
+
+    @contextlib.contextmanager
+    def _served(self) -> Iterator[None]:
+        self._serving += 1
+        try:
+            yield
+        finally:
+            self._serving -= 1
+
+    def _notice_wait(self) -> None:
+        if self._serving == 0 and not self._noticed:
+            self._noticed = True
+            self.writer.add(NOTE_FOREIGN_WAIT(stepid=self.stepid))
+            self.writer.soon()
+
+    async def wait(self, awaited: asyncio.Future[Any]) -> None:
+        """Wait for something of the engine's, or for the stop. Raises BuildStepCancelled at a stop."""
+        with self._served():
+            self._check()
+            self._stop_wanted = asyncio.get_running_loop().create_future()
+            try:
+                await asyncio.wait({awaited, self._stop_wanted}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._stop_wanted = None
+            self._check()
+
+    # -- locks --------------------------------------------------------------------------------------------
+
+    async def _take_locks(self) -> None:
+        accesses = [access for access in self.step.locks or () if isinstance(access, LockAccess)]
+        if not accesses:
+            return
+        self._has_locks = True
+        wants = self.runner.wants(accesses)
+        services = self.services
+        began = services.clock.monotonic()
+        waited = False
+        await self.writer.flush()
+        while True:
+            freed = services.bus.next("locks")
+            fence = self.link.fence
+            try:
+                obstacle = await services.store.insist(
+                    acquire_for_step(
+                        wants, self.runner.build.requestid, self.stepid, *fence, services.clock.now_us()
+                    )
+                )
+            except Fenced:
+                if self.link.fence != fence:
+                    continue
+                raise
+            if obstacle is None:
+                break
+            waited = True
+            self._say(f"waits for lock {obstacle!r}")
+            await self.wait(freed)
+        if self._row is None or waited:
+            self.writer.add(LOCKS_ACQUIRED(stepid=self.stepid, now_us=services.clock.now_us()))
+        if waited:
+            waited_us = int((services.clock.monotonic() - began) * 1e6)
+            self.writer.add(ADD_LOCKS_DURATION(buildid=self.runner.build.buildid, waited_us=waited_us))
+            self._say(self._summary(done=False))
+
+    # -- what a step asks of the outside ------------------------------------------------------------------
+
+    async def run_command(self, command: RemoteCommand) -> None:
+        """Journal a command, have it run, and wait for its result; or answer from the journal."""
+        with self._served():
+            try:
+                self._check()
+            except BuildStepCancelled:
+                command.interrupted = True
+                command.rc = -1
+                return
+            if command.stdioLogName is not None and "stdio" not in command.logs:
+                command.useLog(self.log(command.stdioLogName))
+            for name in command.args.get("logfiles") or ():
+                if name not in command.logs:
+                    command.useLog(self.log(name), logfileName=name)
+            secrets = self.runner.secrets
+            request = self._request(COMMAND, command.kind, hide(command.args, secrets))
+            entry = request.recorded
+            if isinstance(self.writer, Nowhere) and (entry is None or not entry.done):
+                raise Abort("a finished step asks for more than it had asked for")
+            if entry is None:
+                stdio = command.logs.get("stdio")
+                self.writer.add(self._note(request, stdio.logid if stdio else None))
+            elif entry.outcome is not None:
+                command.restore(decode(entry.outcome))
+            await self._show_stored(command, request)
+            if entry is not None and entry.done:
+                return
+            running = RunningCommand(command, request, self.writer, self.link, entry.acked if entry else 0)
+            self._running[running.id] = running
+            await self.writer.flush()
+            self.link.open(Order(running.id, command.kind, command.args, list(secrets.items())), running)
+            if self._stop is not None:
+                self.link.interrupt(running.id, self._stop)
+            await asyncio.shield(running.done)
+
+    async def _show_stored(self, command: RemoteCommand, request: Request) -> None:
+        """Feed observers with what is stored of an earlier run of the command."""
+        if request.recorded is None:
+            return
+        for each in set(command.logs.values()):
+            if each.observed:
+                async for stream, data in command_output(self.services.store, each.logid, request.command_id):
+                    each.show(stream, data)
+
+    async def once(self, key: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """Work on the master, at most once per try."""
+        with self._served():
+            self._check()
+            request = self._request(ONCE, key)
+            entry = request.recorded
+            if entry is not None:
+                if not entry.done:
+                    # It was under way when its owner died: nobody knows how far it came.
+                    self.abort(f"work on the master was under way ({key})", again=True)
+                    raise asyncio.CancelledError
+                assert entry.outcome is not None
+                return decode(entry.outcome)["value"]
+            self.writer.add(self._note(request, None))
+            await self.writer.flush()
+            self.runner.pin()
+            if inspect.iscoroutinefunction(function):
+                value = await function(*args)
+            else:
+                value = await asyncio.to_thread(function, *args)
+            self._settle(request, {"value": value})
+            await self.writer.flush()
+            return value
+
+    async def trigger(self, key: Sequence[Any], arguments: Mapping[str, Any]) -> tuple[int, dict[int, int]]:
+        """Add a buildset, its requests and the journal's row in one unit; gives (buildsetid, {builderid:
+        requestid}).
+
+        ``key`` tells this trigger from the step's others; ``arguments`` are those of ``add_buildset_work``.
+        """
+        with self._served():
+            self._check()
+            request = self._request(TRIGGER, *key)
+            if request.recorded is None:
+                self.writer.call(_trigger_work, request, dict(arguments))
+                await self.writer.flush()
+                outcome = await self.services.store.read(
+                    journal_outcome(request.stepid, request.tries, request.seq)
+                )
+            else:
+                outcome = request.recorded.outcome
+            assert outcome is not None
+            buildsetid, requests = decode(outcome)
+            return buildsetid, {int(builderid): requestid for builderid, requestid in requests}
+
+    def _request(self, kind: str, *parts: Any) -> Request:
+        try:
+            return self._journal.request(kind, fingerprint(*parts))
+        except Diverged as diverged:
+            self.abort(str(diverged), again=True)
+            raise asyncio.CancelledError from diverged
+
+    def _note(self, request: Request, logid: int | None) -> Any:
+        return NOTE(
+            stepid=request.stepid,
+            of_try=request.tries,
+            seq=request.seq,
+            kind=request.kind,
+            fingerprint=request.fingerprint,
+            logid=logid,
+            done=0,
+            outcome=None,
+        )
+
+    def _settle(self, request: Request, outcome: Any) -> None:
+        self.writer.add(
+            SETTLE(
+                of_stepid=request.stepid,
+                of_try=request.tries,
+                of_seq=request.seq,
+                next_record=0,
+                whole=encode(outcome),
+            )
+        )
+
+    def note_added_steps(self) -> None:
+        """The step has put steps into the build: its journal is kept, to rebuild them."""
+        if not self._added_steps:
+            self._added_steps = True
+            self.writer.add(NOTE_ADDED_STEPS(stepid=self.stepid))
+
+    # -- logs and what is shown ---------------------------------------------------------------------------
+
+    def log(self, name: str, kind: str = "s") -> StepLog:
+        """The step's log of that name; added if there is none."""
+        found = self.logs.get(name)
+        if found is not None:
+            return found
+        stored = self._stored_logs.get(name)
+        state: LogState | None = None
+        own: dict[str, int] = {}
+        if stored is not None:
+            logid, slug, kind = stored.logid, stored.slug, stored.type
+            state = LogState(
+                stored.next_chunk, stored.num_lines, stored.length, json.loads(stored.open_lines)
+            )
+            own = self._own_bytes.get(logid, {})
+        else:
+            logid = self.services.ids.next("logs")
+            taken = {each.slug for each in self.logs.values()} | {
+                each.slug for each in self._stored_logs.values()
+            }
+            slug = slug_of(name, taken)
+            self.writer.call(add_log_work, logid, self.stepid, name, slug, kind)
+        found = self.logs[name] = StepLog(
+            logid,
+            name,
+            slug,
+            kind,
+            self.writer,
+            _own_origin(self._tries),
+            self.services.clock.now_us,
+            self.runner.mask,
+            state,
+            own,
+        )
+        for observer in self._observers.get(name, ()):
+            observer.setLog(found)
+            found.subscribe(observer)
+        return found
+
+    def observe(self, name: str, observer: LogObserver) -> None:
+        observer.setStep(self.step)
+        self._observers.setdefault(name, []).append(observer)
+        found = self.logs.get(name)
+        if found is not None:
+            observer.setLog(found)
+            found.subscribe(observer)
+
+    def add_url(self, name: str, url: str) -> None:
+        self.urls = [each for each in self.urls if each["name"] != name] + [{"name": name, "url": url}]
+        self.writer.add(
+            SET_URLS(stepid=self.stepid, urls=json.dumps(self.urls)), Hint("steps", self.stepid, "updated")
+        )
+
+    def show_summary(self) -> None:
+        self._say(self._summary(done=False))
+
+    def _say(self, state: str) -> None:
+        if state != self._state:
+            self._state = state
+            self.writer.add(
+                SAY_STEP_STATE(stepid=self.stepid, state=state), Hint("steps", self.stepid, "updated")
+            )
+
+    def _summary(self, *, done: bool) -> str:
+        try:
+            summary = self.step.getResultSummary() if done else self.step.getCurrentSummary()
+            return self.runner.mask(str(summary.get("step", "")).encode("utf-8", "replace")).decode(
+                "utf-8", "replace"
+            )
+        except Exception as error:
+            log.warning("a step's summary failed", step=self.name, error=repr(error))
+            return Results[self.step.results] if done and self.step.results is not None else "running"
+
+
+def _trigger_work(request: Request, arguments: dict[str, Any]) -> Work[None]:
+    buildsetid, requests = yield from add_buildset_work(**arguments)
+    yield NOTE(
+        stepid=request.stepid,
+        of_try=request.tries,
+        seq=request.seq,
+        kind=request.kind,
+        fingerprint=request.fingerprint,
+        logid=None,
+        done=1,
+        outcome=encode([buildsetid, list(requests.items())]),
+    )
+
+
+def _own_origin(tries: int) -> str:
+    """The origin of what the step's own code writes in a try."""
+    return f"@{tries}"
+
+
+def _coroutine(value: Any) -> Awaitable[Any]:
+    """What ``run`` gave, as something to await: a coroutine, another awaitable, or the result itself."""
+    return value if inspect.isawaitable(value) else settle(value)
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

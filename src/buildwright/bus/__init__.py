@@ -1,0 +1,1 @@
+"""Hints of what changed: they make somebody look earlier, nothing leans on them."""

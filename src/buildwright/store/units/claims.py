@@ -1,0 +1,585 @@
+"""From a request to a build and back: what waits, claiming, finishing an attempt, completing request and
+buildset.
+
+One order of row locks for all of these: worker, request, buildset, lock rows by id, builder. A claim is one
+unit: the worker's attachment is the claimer's, the request is unclaimed and not stopped, every build-level
+lock is free, the build has its number. The free slot needs no row: only the master a worker is attached to
+gives it work, and the attachment is locked while it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from buildwright.model.results import CANCELLED, EXCEPTION, RETRY, SUCCESS, worst_status
+from buildwright.store import schema
+from buildwright.store.unit import Fenced, Hint, Statement, Work, in_set, unit
+from buildwright.store.units.buildsets import TELL_UPSTREAM_DONE
+from buildwright.store.units.locks import Want, acquire_work, free_request_work
+
+MAX_ATTEMPTS = 5
+
+_r = schema.buildrequests.c
+_s = schema.buildsets.c
+_b = schema.builds.c
+_w = schema.workers.c
+
+
+class Waiting(NamedTuple):
+    """A request with what its build needs to know of it."""
+
+    requestid: int
+    builderid: int
+    priority: int
+    submitted_at: int
+    waited_for: int
+    attempts: int
+    waits_for: str
+    buildsetid: int
+    reason: str
+    properties: str
+    parent_buildid: int | None
+
+
+class Stamp(NamedTuple):
+    """A source stamp of a buildset; ``patchid`` names its patch, if it has one."""
+
+    buildsetid: int
+    ssid: int
+    branch: str | None
+    revision: str | None
+    repository: str
+    codebase: str
+    project: str
+    patchid: int | None
+    created_at: int
+
+
+class ChangeRow(NamedTuple):
+    """A change that a buildset was made for."""
+
+    buildsetid: int
+    changeid: int
+    author: str
+    committer: str | None
+    comments: str
+    branch: str | None
+    revision: str | None
+    revlink: str | None
+    when_us: int
+    category: str | None
+    repository: str
+    codebase: str
+    project: str
+    files: str
+    properties: str
+
+
+class PatchRow(NamedTuple):
+    id: int
+    level: int
+    body: bytes
+    author: str
+    comment: str
+    subdir: str | None
+
+
+class Facts(NamedTuple):
+    """What is known of some requests, ready to make builds of them."""
+
+    requests: list[Waiting]
+    stamps: list[Stamp]
+    changes: list[ChangeRow]
+    patches: list[PatchRow]
+
+
+class Claimed(NamedTuple):
+    """The claim was taken: the build is there."""
+
+    buildid: int
+    number: int
+    attempt: int
+
+
+class NotFree(NamedTuple):
+    """A lock isn't free: the request keeps its place in the queue and waits."""
+
+    lock: str
+
+
+class Gone(NamedTuple):
+    """The request was claimed, stopped or completed by somebody else."""
+
+
+_WAITING_COLUMNS = (
+    _r.id,
+    _r.builderid,
+    _r.priority,
+    _r.submitted_at,
+    _r.waited_for,
+    _r.attempts,
+    _r.waits_for,
+    _s.id,
+    _s.reason,
+    _s.properties,
+    _s.parent_buildid,
+)
+_WAITING_FROM = schema.buildrequests.join(schema.buildsets, _s.id == _r.buildsetid)
+
+_WAITING = Statement(
+    "claims.waiting",
+    sa.select(*_WAITING_COLUMNS)
+    .select_from(_WAITING_FROM)
+    .where(
+        _r.builderid == sa.bindparam("of_builderid"),
+        _r.complete == sa.literal_column("0"),
+        _r.claimed_by.is_(None),
+        _r.stop_results.is_(None),
+    )
+    .order_by(_r.priority.desc(), _r.id)
+    .limit(sa.bindparam("most", type_=sa.Integer)),
+)
+_BY_IDS = Statement(
+    "claims.by_ids",
+    lambda dialect: (
+        sa.select(*_WAITING_COLUMNS).select_from(_WAITING_FROM).where(in_set(_r.id, "requestids")(dialect))
+    ),
+)
+_STAMPS = Statement(
+    "claims.stamps",
+    lambda dialect: (
+        sa.select(
+            schema.buildset_sourcestamps.c.buildsetid,
+            schema.sourcestamps.c.id,
+            schema.sourcestamps.c.branch,
+            schema.sourcestamps.c.revision,
+            schema.sourcestamps.c.repository,
+            schema.sourcestamps.c.codebase,
+            schema.sourcestamps.c.project,
+            schema.sourcestamps.c.patchid,
+            schema.sourcestamps.c.created_at,
+        )
+        .select_from(
+            schema.buildset_sourcestamps.join(
+                schema.sourcestamps, schema.sourcestamps.c.id == schema.buildset_sourcestamps.c.sourcestampid
+            )
+        )
+        .where(in_set(schema.buildset_sourcestamps.c.buildsetid, "buildsetids")(dialect))
+        .order_by(schema.buildset_sourcestamps.c.buildsetid, schema.sourcestamps.c.codebase)
+    ),
+)
+_c = schema.changes.c
+_CHANGES = Statement(
+    "claims.changes",
+    lambda dialect: (
+        sa.select(
+            schema.buildset_changes.c.buildsetid,
+            _c.id,
+            _c.author,
+            _c.committer,
+            _c.comments,
+            _c.branch,
+            _c.revision,
+            _c.revlink,
+            _c.when_us,
+            _c.category,
+            _c.repository,
+            _c.codebase,
+            _c.project,
+            _c.files,
+            _c.properties,
+        )
+        .select_from(
+            schema.buildset_changes.join(schema.changes, _c.id == schema.buildset_changes.c.changeid)
+        )
+        .where(in_set(schema.buildset_changes.c.buildsetid, "buildsetids")(dialect))
+        .order_by(_c.id)
+    ),
+)
+_p = schema.patches.c
+_PATCHES = Statement(
+    "claims.patches",
+    lambda dialect: sa.select(_p.id, _p.level, _p.body, _p.author, _p.comment, _p.subdir).where(
+        in_set(_p.id, "patchids")(dialect)
+    ),
+)
+_PENDING_BUILDERS = Statement(
+    "claims.pending_builders",
+    lambda dialect: (
+        sa.select(_r.builderid, sa.func.max(_r.priority), sa.func.min(_r.submitted_at))
+        .where(
+            in_set(_r.builderid, "builderids")(dialect),
+            _r.complete == sa.literal_column("0"),
+            _r.claimed_by.is_(None),
+        )
+        .group_by(_r.builderid)
+    ),
+)
+
+_HOLD_WORKER = Statement(
+    "claims.hold_worker",
+    sa.select(_w.id)
+    .where(
+        _w.id == sa.bindparam("of_workerid"),
+        _w.attachment == sa.bindparam("of_attachment"),
+        _w.masterid == sa.bindparam("of_masterid"),
+    )
+    .with_for_update(read=True),
+)
+_HOLD_REQUEST = Statement(
+    "claims.hold_request",
+    sa.select(_r.attempts)
+    .where(
+        _r.id == sa.bindparam("requestid"),
+        _r.complete == 0,
+        _r.claimed_by.is_(None),
+        _r.stop_results.is_(None),
+    )
+    .with_for_update(),
+)
+_TAKE_REQUEST = Statement(
+    "claims.take_request",
+    sa.update(schema.buildrequests)
+    .where(_r.id == sa.bindparam("requestid"))
+    .values(
+        claimed_by=sa.bindparam("masterid"),
+        claimed_at=sa.bindparam("now_us"),
+        attempts=_r.attempts + 1,
+        waits_for="",
+        version=_r.version + 1,
+    ),
+)
+_SAY_WAITS = Statement(
+    "claims.say_waits",
+    sa.update(schema.buildrequests)
+    .where(_r.id == sa.bindparam("requestid"), _r.waits_for != sa.bindparam("why"))
+    .values(waits_for=sa.bindparam("why"), version=_r.version + 1)
+    .returning(_r.id),
+)
+_SAY_BUILDER_WAITS = Statement(
+    "claims.say_builder_waits",
+    sa.update(schema.builders)
+    .where(
+        schema.builders.c.id == sa.bindparam("builderid"), schema.builders.c.waits_for != sa.bindparam("why")
+    )
+    .values(waits_for=sa.bindparam("why"), version=schema.builders.c.version + 1)
+    .returning(schema.builders.c.id),
+)
+_NUMBER = Statement(
+    "claims.number",
+    sa.update(schema.builders)
+    .where(schema.builders.c.id == sa.bindparam("builderid"))
+    .values(next_number=schema.builders.c.next_number + 1)
+    .returning(schema.builders.c.next_number),
+)
+_ADD_BUILD = Statement(
+    "claims.add_build",
+    sa.insert(schema.builds)
+    .values(
+        number=sa.bindparam("number"),
+        builderid=sa.bindparam("builderid"),
+        buildrequestid=sa.bindparam("requestid"),
+        attempt=sa.bindparam("attempt"),
+        workerid=sa.bindparam("workerid"),
+        masterid=sa.bindparam("masterid"),
+        started_at=sa.bindparam("now_us"),
+        state_string="starting",
+        fingerprint=sa.bindparam("fingerprint"),
+    )
+    .returning(_b.id),
+)
+
+
+def _facts(requests: list[Waiting]) -> Work[Facts]:
+    buildsetids = sorted({request.buildsetid for request in requests})
+    if not buildsetids:
+        return Facts([], [], [], [])
+    stamps = [Stamp(*row) for row in (yield _STAMPS(buildsetids=buildsetids))]
+    changes = [ChangeRow(*row) for row in (yield _CHANGES(buildsetids=buildsetids))]
+    patchids = sorted({stamp.patchid for stamp in stamps if stamp.patchid is not None})
+    patches = [PatchRow(*row) for row in (yield _PATCHES(patchids=patchids))] if patchids else []
+    return Facts(requests, stamps, changes, patches)
+
+
+@unit
+def waiting(builderid: int, most: int) -> Work[Facts]:
+    """Read the first ``most`` requests of a builder that can be claimed, by priority, then by age."""
+    rows = yield _WAITING(of_builderid=builderid, most=most)
+    return (yield from _facts([Waiting(*row) for row in rows]))
+
+
+@unit
+def facts(requestids: Sequence[int]) -> Work[Facts]:
+    """Read what is known of some requests, whatever their state."""
+    rows = yield _BY_IDS(requestids=requestids)
+    return (yield from _facts([Waiting(*row) for row in rows]))
+
+
+@unit
+def pending_builders(builderids: Sequence[int]) -> Work[list[tuple[int, int, int]]]:
+    """Which of the builders have unclaimed requests: (builderid, highest priority, oldest submitted_at)."""
+    return list((yield _PENDING_BUILDERS(builderids=builderids)))
+
+
+@unit
+def claim(
+    *,
+    requestid: int,
+    builderid: int,
+    workerid: int,
+    attachment: int,
+    masterid: int,
+    wants: Sequence[Want],
+    fingerprint: str,
+    now_us: int,
+) -> Work[Claimed | NotFree | Gone]:
+    """Make a build of a request on an attached worker. Raises Fenced when the worker is attached elsewhere."""
+    if not (yield _HOLD_WORKER(of_workerid=workerid, of_attachment=attachment, of_masterid=masterid)):
+        raise Fenced("the worker is attached elsewhere")
+    held = yield _HOLD_REQUEST(requestid=requestid)
+    if not held:
+        return Gone()
+    if wants:
+        obstacle = yield from acquire_work(wants, requestid, 0, masterid, now_us)
+        if obstacle is not None:
+            yield from _say(requestid, f"lock {obstacle!r} is taken")
+            return NotFree(obstacle)
+    attempt = held[0][0] + 1
+    yield _TAKE_REQUEST(requestid=requestid, masterid=masterid, now_us=now_us)
+    ((next_number,),) = yield _NUMBER(builderid=builderid)
+    number = next_number - 1
+    ((buildid,),) = yield _ADD_BUILD(
+        number=number,
+        builderid=builderid,
+        requestid=requestid,
+        attempt=attempt,
+        workerid=workerid,
+        masterid=masterid,
+        fingerprint=fingerprint,
+        now_us=now_us,
+    )
+    yield Hint("buildrequests", requestid, "claimed")
+    yield Hint("builds", buildid, "new")
+    return Claimed(buildid, number, attempt)
+
+
+def _say(requestid: int, why: str) -> Work[None]:
+    if (yield _SAY_WAITS(requestid=requestid, why=why)):
+        yield Hint("buildrequests", requestid, "update")
+
+
+@unit
+def say_request_waits(requestid: int, why: str) -> Work[None]:
+    """Store why a request doesn't start, for people."""
+    yield from _say(requestid, why)
+
+
+@unit
+def say_builder_waits(builderid: int, why: str) -> Work[None]:
+    """Store why a builder's requests don't start, for people; empty when they do."""
+    if (yield _SAY_BUILDER_WAITS(builderid=builderid, why=why)):
+        yield Hint("builders", builderid, "update")
+
+
+# -- finishing -------------------------------------------------------------------------------------------
+
+_HOLD_CLAIMED = Statement(
+    "claims.hold_claimed",
+    sa.select(_r.buildsetid, _r.attempts, _r.stop_results)
+    .where(_r.id == sa.bindparam("requestid"), _r.complete == 0)
+    .with_for_update(),
+)
+_FINISH_BUILD = Statement(
+    "claims.finish_build",
+    sa.update(schema.builds)
+    .where(_b.id == sa.bindparam("buildid"), _b.complete_at.is_(None))
+    .values(
+        complete_at=sa.bindparam("now_us"),
+        results=sa.bindparam("to_results"),
+        state_string=sa.bindparam("state"),
+        lingering=sa.bindparam("to_lingering"),
+    )
+    .returning(_b.id),
+)
+_COMPLETE_REQUEST = Statement(
+    "claims.complete_request",
+    sa.update(schema.buildrequests)
+    .where(_r.id == sa.bindparam("requestid"))
+    .values(
+        complete=1,
+        complete_at=sa.bindparam("now_us"),
+        results=sa.bindparam("to_results"),
+        waits_for="",
+        version=_r.version + 1,
+    ),
+)
+_REQUEUE = Statement(
+    "claims.requeue",
+    sa.update(schema.buildrequests)
+    .where(_r.id == sa.bindparam("requestid"))
+    .values(claimed_by=None, claimed_at=None, waits_for=sa.bindparam("why"), version=_r.version + 1),
+)
+_HOLD_BUILDSET = Statement(
+    "claims.hold_buildset",
+    sa.select(_s.schedulerid).where(_s.id == sa.bindparam("buildsetid"), _s.complete == 0).with_for_update(),
+)
+_SIBLINGS = Statement(
+    "claims.siblings",
+    sa.select(_r.complete, _r.results).where(_r.buildsetid == sa.bindparam("of_buildsetid")),
+)
+_COMPLETE_BUILDSET = Statement(
+    "claims.complete_buildset",
+    sa.update(schema.buildsets)
+    .where(_s.id == sa.bindparam("buildsetid"))
+    .values(
+        complete=1,
+        complete_at=sa.bindparam("now_us"),
+        results=sa.bindparam("to_results"),
+        version=_s.version + 1,
+    ),
+)
+
+
+def complete_request_work(requestid: int, buildsetid: int, results: int, now_us: int) -> Work[None]:
+    """Complete a request whose row the unit has locked, and its buildset when it was the last one open."""
+    yield _COMPLETE_REQUEST(requestid=requestid, now_us=now_us, to_results=results)
+    yield Hint("buildrequests", requestid, "complete")
+    # The buildset's row is locked before the count: of two last requests finishing at once, the second sees
+    # both.
+    held = yield _HOLD_BUILDSET(buildsetid=buildsetid)
+    if not held:
+        return
+    siblings = yield _SIBLINGS(of_buildsetid=buildsetid)
+    if not all(complete for complete, _ in siblings):
+        return
+    overall = SUCCESS
+    for _, result in siblings:
+        overall = worst_status(overall, result)
+    yield _COMPLETE_BUILDSET(buildsetid=buildsetid, now_us=now_us, to_results=overall)
+    if held[0][0] is not None:
+        yield TELL_UPSTREAM_DONE(upstreamid=held[0][0], buildsetid=buildsetid)
+    yield Hint("buildsets", buildsetid, "complete")
+
+
+def finish_build_work(
+    *,
+    buildid: int,
+    requestid: int,
+    results: int,
+    state_string: str,
+    lingering: bool,
+    holds_locks: bool,
+    now_us: int,
+    max_attempts: int = MAX_ATTEMPTS,
+) -> Work[int | None]:
+    """Finish an attempt: build, request, buildset. Gives the stored results, or None when it was finished
+    before.
+
+    RETRY queues the request again, unless it was stopped (then CANCELLED) or has had its attempts
+    (EXCEPTION). A lingering attempt (its commands may still run) keeps slot and locks until
+    :func:`end_lingering`.
+    """
+    held = yield _HOLD_CLAIMED(requestid=requestid)
+    if not held:
+        return None
+    buildsetid, attempts, stop_results = held[0]
+    again = False
+    if results == RETRY:
+        if stop_results is not None:
+            results, state_string = stop_results, "cancelled"
+        elif attempts >= max_attempts:
+            results = EXCEPTION
+            state_string = f"{state_string} (given up after {attempts} attempts)"
+        else:
+            again = True
+    finished = yield _FINISH_BUILD(
+        buildid=buildid, now_us=now_us, to_results=results, state=state_string, to_lingering=int(lingering)
+    )
+    if not finished:
+        return None
+    if again:
+        yield _REQUEUE(requestid=requestid, why=f"attempt {attempts} ended: {state_string}")
+        yield Hint("buildrequests", requestid, "unclaimed")
+    else:
+        yield from complete_request_work(requestid, buildsetid, results, now_us)
+    if holds_locks and not lingering:
+        yield from free_request_work(requestid)
+    yield Hint("builds", buildid, "finished")
+    return results
+
+
+_END_LINGERING = Statement(
+    "claims.end_lingering",
+    sa.update(schema.builds)
+    .where(_b.id == sa.bindparam("buildid"), _b.lingering == 1)
+    .values(lingering=0)
+    .returning(_b.buildrequestid),
+)
+_OPEN_OF_REQUEST = Statement(
+    "claims.open_of_request",
+    sa.select(_b.id).where(
+        _b.buildrequestid == sa.bindparam("of_requestid"),
+        sa.or_(_b.complete_at.is_(None), _b.lingering == 1),
+    ),
+)
+
+
+@unit
+def end_lingering(buildid: int) -> Work[None]:
+    """The commands of a lost attempt are known dead: free its slot and locks."""
+    rows = yield _END_LINGERING(buildid=buildid)
+    for (requestid,) in rows:
+        if not (yield _OPEN_OF_REQUEST(of_requestid=requestid)):
+            yield from free_request_work(requestid)
+        yield Hint("builds", buildid, "update")
+
+
+# -- stopping --------------------------------------------------------------------------------------------
+
+_ASK_STOP = Statement(
+    "claims.ask_stop",
+    sa.update(schema.buildrequests)
+    .where(_r.id == sa.bindparam("requestid"), _r.complete == 0)
+    .values(
+        stop_results=sa.func.coalesce(_r.stop_results, sa.bindparam("to_results")),
+        stop_reason=sa.func.coalesce(_r.stop_reason, sa.bindparam("why")),
+        version=_r.version + 1,
+    )
+    .returning(_r.claimed_by, _r.buildsetid),
+)
+_STOPS = Statement(
+    "claims.stops",
+    sa.select(_r.id, _r.stop_results, _r.stop_reason).where(
+        _r.complete == sa.literal_column("0"),
+        _r.stop_results.is_not(None),
+        _r.claimed_by == sa.bindparam("of_masterid"),
+    ),
+)
+
+
+@unit
+def stop_request(requestid: int, why: str, now_us: int, results: int = CANCELLED) -> Work[bool]:
+    """Stop a request: an unclaimed one completes here and now, a claimed one's owner reads the row.
+
+    Gives whether there was anything to stop.
+    """
+    rows = yield _ASK_STOP(requestid=requestid, to_results=results, why=why)
+    if not rows:
+        return False
+    claimed_by, buildsetid = rows[0]
+    if claimed_by is None:
+        yield from complete_request_work(requestid, buildsetid, results, now_us)
+        yield from free_request_work(requestid)
+        yield Hint("buildrequests", requestid, "cancel")
+    else:
+        yield Hint("buildrequests", requestid, "stop")
+    return True
+
+
+@unit
+def stops(masterid: int) -> Work[list[tuple[int, int, str | None]]]:
+    """The stops asked of this master's builds: (requestid, results, reason)."""
+    return list((yield _STOPS(of_masterid=masterid)))

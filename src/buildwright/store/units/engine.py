@@ -1,0 +1,225 @@
+"""What the build engine writes: every unit of it begins at the fence.
+
+:func:`write` runs the operations that a build's writer has gathered since its last commit. Its first
+statement is fence and duplicate check in one: it moves the build's version on by one, only if the worker is
+still attached under the number that the writer knows, and holds the worker's row against a takeover until
+the commit. If nothing matches, either this very write was committed before (the outcome of its commit was
+unknown and it is run again): then there is nothing to do; or the build has another owner: Fenced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from buildwright.model.results import RETRY
+from buildwright.store import schema
+from buildwright.store.unit import Bound, Fenced, Hint, Many, Statement, Work, insert, unit
+
+_b = schema.builds.c
+_w = schema.workers.c
+_st = schema.steps.c
+_j = schema.journal.c
+
+
+class Fence(NamedTuple):
+    """What a writer knows of its ownership."""
+
+    workerid: int
+    attachment: int
+    masterid: int
+
+
+class Part(NamedTuple):
+    """An operation that reads before it writes: a generator function with its arguments.
+
+    ``told`` gets its result after the commit.
+    """
+
+    function: Callable[..., Work[Any]]
+    args: tuple[Any, ...]
+    told: Callable[[Any], None] | None = None
+
+
+Operation = Bound | Many | Hint | Part
+
+_PASS = Statement(
+    "engine.pass_fence",
+    sa.update(schema.builds)
+    .where(
+        _b.id == sa.bindparam("buildid"),
+        _b.version == sa.bindparam("at_version"),
+        _b.complete_at.is_(None),
+        _b.workerid.in_(
+            sa.select(_w.id)
+            .where(
+                _w.id == sa.bindparam("of_workerid"),
+                _w.attachment == sa.bindparam("of_attachment"),
+                _w.masterid == sa.bindparam("of_masterid"),
+            )
+            .with_for_update(read=True)
+        ),
+    )
+    .values(version=_b.version + 1)
+    .returning(_b.id),
+)
+_VERSION = Statement("engine.version", sa.select(_b.version).where(_b.id == sa.bindparam("buildid")))
+
+
+@unit
+def write(buildid: int, version: int, fence: Fence, operations: Sequence[Operation]) -> Work[list[Any]]:
+    """Write all operations of a build, from ``version`` to ``version + 1``; gives the results of its parts."""
+    passed = yield _PASS(
+        buildid=buildid,
+        at_version=version,
+        of_workerid=fence.workerid,
+        of_attachment=fence.attachment,
+        of_masterid=fence.masterid,
+    )
+    if not passed:
+        rows = yield _VERSION(buildid=buildid)
+        if rows and rows[0][0] == version + 1:
+            return []
+        raise Fenced(f"build {buildid} has another owner")
+    results = []
+    for operation in operations:
+        if isinstance(operation, Part):
+            results.append((yield from operation.function(*operation.args)))
+        else:
+            yield operation
+    return results
+
+
+SAVE_PROPERTIES = Statement(
+    "engine.save_properties",
+    sa.update(schema.builds)
+    .where(_b.id == sa.bindparam("buildid"))
+    .values(properties=sa.bindparam("properties")),
+)
+SAY_STATE = Statement(
+    "engine.say_state",
+    sa.update(schema.builds)
+    .where(_b.id == sa.bindparam("buildid"))
+    .values(state_string=sa.bindparam("state")),
+)
+PIN = Statement(
+    "engine.pin",
+    sa.update(schema.builds).where(_b.id == sa.bindparam("buildid")).values(pinned=sa.bindparam("basedir")),
+)
+ADD_LOCKS_DURATION = Statement(
+    "engine.add_locks_duration",
+    sa.update(schema.builds)
+    .where(_b.id == sa.bindparam("buildid"))
+    .values(locks_duration_us=_b.locks_duration_us + sa.bindparam("waited_us")),
+)
+START_STEP = Statement(
+    "engine.start_step",
+    sa.insert(schema.steps).values(
+        id=sa.bindparam("stepid"),
+        buildid=sa.bindparam("buildid"),
+        number=sa.bindparam("number"),
+        name=sa.bindparam("name"),
+        started_at=sa.bindparam("now_us"),
+        locks_acquired_at=sa.bindparam("locks_acquired_at"),
+        state_string=sa.bindparam("state"),
+        fingerprint=sa.bindparam("fingerprint"),
+        arguments=sa.bindparam("arguments"),
+    ),
+)
+LOCKS_ACQUIRED = Statement(
+    "engine.locks_acquired",
+    sa.update(schema.steps)
+    .where(_st.id == sa.bindparam("stepid"))
+    .values(locks_acquired_at=sa.bindparam("now_us")),
+)
+SAY_STEP_STATE = Statement(
+    "engine.say_step_state",
+    sa.update(schema.steps)
+    .where(_st.id == sa.bindparam("stepid"))
+    .values(state_string=sa.bindparam("state")),
+)
+SET_URLS = Statement(
+    "engine.set_urls",
+    sa.update(schema.steps).where(_st.id == sa.bindparam("stepid")).values(urls=sa.bindparam("urls")),
+)
+KEEP_PROPERTIES_BEFORE = Statement(
+    "engine.keep_properties_before",
+    sa.update(schema.steps)
+    .where(_st.id == sa.bindparam("stepid"), _st.properties_before.is_(None))
+    .values(properties_before=sa.bindparam("properties")),
+)
+NOTE_FOREIGN_WAIT = Statement(
+    "engine.note_foreign_wait",
+    sa.update(schema.steps).where(_st.id == sa.bindparam("stepid")).values(foreign_wait=1),
+)
+NOTE_ADDED_STEPS = Statement(
+    "engine.note_added_steps",
+    sa.update(schema.steps).where(_st.id == sa.bindparam("stepid")).values(added_steps=1),
+)
+NEXT_TRY = Statement(
+    "engine.next_try",
+    sa.update(schema.steps)
+    .where(_st.id == sa.bindparam("stepid"))
+    .values({"try": sa.bindparam("new_try"), "foreign_wait": 0, "added_steps": 0}),
+)
+FINISH_STEP = Statement(
+    "engine.finish_step",
+    sa.update(schema.steps)
+    .where(_st.id == sa.bindparam("stepid"), _st.complete_at.is_(None))
+    .values(
+        complete_at=sa.bindparam("now_us"),
+        results=sa.bindparam("to_results"),
+        state_string=sa.bindparam("state"),
+        hidden=sa.bindparam("to_hidden"),
+    ),
+)
+NOTE = Statement(
+    "engine.journal",
+    lambda dialect: insert(dialect, schema.journal).values(
+        {
+            "stepid": sa.bindparam("stepid"),
+            "try": sa.bindparam("of_try"),
+            "seq": sa.bindparam("seq"),
+            "kind": sa.bindparam("kind"),
+            "fingerprint": sa.bindparam("fingerprint"),
+            "logid": sa.bindparam("logid"),
+            "done": sa.bindparam("done"),
+            "outcome": sa.bindparam("outcome"),
+        }
+    ),
+)
+_ENTRY = (
+    _j.stepid == sa.bindparam("of_stepid"),
+    _j["try"] == sa.bindparam("of_try"),
+    _j.seq == sa.bindparam("of_seq"),
+)
+ACKNOWLEDGE = Statement(
+    "engine.acknowledge", sa.update(schema.journal).where(*_ENTRY).values(acked=sa.bindparam("next_record"))
+)
+KEEP_PARTIAL = Statement(
+    "engine.keep_partial",
+    sa.update(schema.journal)
+    .where(*_ENTRY)
+    .values(acked=sa.bindparam("next_record"), outcome=sa.bindparam("partial")),
+)
+SETTLE = Statement(
+    "engine.settle",
+    sa.update(schema.journal)
+    .where(*_ENTRY)
+    .values(done=1, acked=sa.bindparam("next_record"), outcome=sa.bindparam("whole")),
+)
+FORGET_JOURNAL = Statement(
+    "engine.forget_journal", sa.delete(schema.journal).where(_j.stepid == sa.bindparam("of_stepid"))
+)
+
+# -- attempts whose worker is lost ------------------------------------------------------------------------
+
+CLOSE_STEPS = Statement(
+    "engine.close_steps",
+    sa.update(schema.steps)
+    .where(_st.buildid == sa.bindparam("of_buildid"), _st.complete_at.is_(None))
+    .values(complete_at=sa.bindparam("now_us"), results=RETRY, state_string=sa.bindparam("state"))
+    .returning(_st.id),
+)

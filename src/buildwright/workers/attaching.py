@@ -1,0 +1,445 @@
+"""Attaching workers, going on with their builds, and losing them.
+
+A hello is answered in one order: attach in the store (from then on every former owner is fenced), read the
+worker's open builds, compare with what the worker says of itself, then welcome it. If its process is the
+one that was attached before, commands go on. If it is another process, the commands of the old one are dead
+(its ledger is the same: it has made sure of that) or must be taken for running (another ledger): attempts
+that had a command open end with RETRY, in the second case they linger.
+
+A worker that stays away longer than its grace loses its builds: they linger too, because its commands go on
+until its dead-man limit. Time here is this process's monotonic clock, and only while the store answers: an
+outage of the database, in which nothing could have been written anyway, loses nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from buildwright.builds.distributor import Distributor
+from buildwright.builds.losing import lose_builds
+from buildwright.builds.runner import Resumed
+from buildwright.builds.services import BuildServices
+from buildwright.model.results import RETRY
+from buildwright.model.workers import WorkerConfig
+from buildwright.store.unit import Fenced
+from buildwright.store.units.attach import (
+    Attached,
+    OpenBuilds,
+    attach,
+    builds_to_watch,
+    detach,
+    lingering_builds,
+    open_builds,
+)
+from buildwright.store.units.claims import end_lingering, facts
+from buildwright.store.units.engine import Fence
+from buildwright.workers.seats import Seat
+from buildwright_worker.protocol import Hello, MasterSession
+
+log = structlog.get_logger(__name__)
+
+PROBE_SECONDS = 3.0
+MARGIN_SECONDS = 30.0  # beyond a worker's dead-man limit, before its commands count as dead
+WINDOW_MOST = 2 * 1024 * 1024
+WINDOW_LEAST = 64 * 1024
+WINDOW_BUDGET = 48 * 1024 * 1024
+
+
+class Refused(Exception):
+    """The hello is refused; the text says why, for the worker's log."""
+
+
+@dataclass(slots=True)
+class _Absent:
+    """A worker with open or lingering builds that isn't connected."""
+
+    since: float
+    fence: Fence
+    grace: float
+    deadman: float
+    lost: bool = False  # its builds were ended; only lingering ones are left
+
+
+@dataclass(slots=True)
+class Connection:
+    """What attaching needs of a connection."""
+
+    session: MasterSession
+    flush: Callable[[], None]
+    close: Callable[[str], None]
+    pongs: dict[int, asyncio.Future[None]] = field(default_factory=dict)
+
+
+class Workers:
+    """All workers of this master: who is attached, who is missing."""
+
+    def __init__(
+        self, services: BuildServices, distributor: Distributor, term: int, master_name: str
+    ) -> None:
+        self.services = services
+        self.distributor = distributor
+        self.seats: dict[int, Seat] = {}
+        self.authority = True
+        self._term = term
+        self._master_name = master_name
+        self._connections: dict[int, Connection] = {}
+        self._absent: dict[int, _Absent] = {}
+        self._attaching: dict[int, asyncio.Lock] = {}
+        self._reaping: dict[
+            int, set[str]
+        ] = {}  # worker id -> commands of lost attempts that still have to end
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._window = WINDOW_MOST
+        distributor.on_end = self.build_ended
+
+    # -- attaching ----------------------------------------------------------------------------------------
+
+    async def attach(self, config: WorkerConfig, connection: Connection, hello: Hello) -> Seat:
+        """Answer a hello. Raises Refused."""
+        services = self.services
+        workerid = services.registry.workers.get(config.name)
+        if workerid is None or not self.authority:
+            raise Refused("this master has no authority at the moment, try another one or again")
+        async with self._attaching.setdefault(workerid, asyncio.Lock()):
+            await self._only_one(workerid, config, hello)
+            try:
+                attached = await services.store.run(
+                    attach(
+                        workerid=workerid,
+                        masterid=services.registry.masterid,
+                        term=self._term,
+                        boot=hello.boot,
+                        ledger=hello.ledger,
+                        info=_shown_info(hello),
+                    )
+                )
+            except Fenced as refusal:
+                raise Refused(str(refusal)) from refusal
+            return await self._seat(workerid, config, connection, hello, attached)
+
+    async def _only_one(self, workerid: int, config: WorkerConfig, hello: Hello) -> None:
+        """Refuse another process of a worker that is attached and answers."""
+        before = self._connections.get(workerid)
+        seat = self.seats.get(workerid)
+        if before is None or seat is None:
+            return
+        if hello.boot != seat.boot:
+            token = before.session.probe(services_now(self.services))
+            answered = before.pongs[token] = asyncio.get_running_loop().create_future()
+            before.flush()
+            done, _ = await asyncio.wait({answered}, timeout=PROBE_SECONDS)
+            if done and self._connections.get(workerid) is before:
+                log.warning("a second process of a worker was refused", worker=config.name)
+                raise Refused(f"another process of worker {config.name!r} is attached and answers")
+        before.close("the worker has connected again")
+
+    async def _seat(
+        self, workerid: int, config: WorkerConfig, connection: Connection, hello: Hello, attached: Attached
+    ) -> Seat:
+        services = self.services
+        fence = Fence(workerid, attached.attachment, services.registry.masterid)
+        seat = self.seats.get(workerid)
+        if seat is None:
+            seat = self.seats[workerid] = Seat(workerid, config, fence)
+        seat.fence = fence
+        seat.paused = attached.paused
+        before = seat.session
+        if before is not None:
+            seat.disconnected(before, services_now(services))
+        stored = await services.store.read(open_builds(workerid))
+        same_process = attached.previous_boot == hello.boot
+        unknown = self._unconfigured(stored)
+        if not same_process:
+            why = "the worker's process died"
+            same_ledger = attached.previous_ledger == hello.ledger
+            stored = await self._end_interrupted(seat, stored, why, lingering=not same_ledger)
+            if same_ledger:
+                await self._end_lingering(workerid)
+        if unknown:
+            stored = await self._end(fence, stored, unknown, "its builder is not configured any more")
+        lingering = await services.store.read(lingering_builds(workerid))
+        running = {runner.buildid for runner in self.distributor.builds_of(workerid)}
+        resumed = _resumed(stored, running)
+        for each in resumed:
+            for entry in each.journal:
+                if entry.kind == "command" and not entry.done:
+                    seat.expect(f"{entry.stepid}.{entry.tries}.{entry.seq}", entry.acked)
+        answers = seat.answers(hello, lambda which: self._reaped(workerid, which))
+        self._reaping[workerid] = {answer.id for answer in answers if answer.action == "kill"}
+        connection.session.welcome(
+            attachment=attached.attachment,
+            master=self._master_name,
+            deadman_s=config.deadman,
+            window=self._window,
+            commands=answers,
+        )
+        for lost in hello.lost:
+            connection.session.forget_lost(lost.id)
+        self._connections[workerid] = connection
+        self._absent.pop(workerid, None)
+        seat.connected(connection.session, hello, connection.flush)
+        self._share_window()
+        if same_process and lingering and not self._reaping[workerid]:
+            await self._end_lingering(workerid)
+            lingering = []
+        self.distributor.add_worker(seat, lingering)
+        if resumed:
+            known = await services.store.read(facts([each.build.requestid for each in resumed]))
+            log.info(
+                "going on with builds", worker=config.name, builds=[each.build.buildid for each in resumed]
+            )
+            self.distributor.resume(seat, resumed, known)
+        log.info("a worker has attached", worker=config.name, attachment=attached.attachment)
+        return seat
+
+    def _unconfigured(self, stored: OpenBuilds) -> list[int]:
+        names = {builderid: name for name, builderid in self.services.registry.builders.items()}
+        builders = self.services.snapshot.builders
+        return [build.buildid for build in stored.builds if names.get(build.builderid) not in builders]
+
+    async def _end_interrupted(
+        self, seat: Seat, stored: OpenBuilds, why: str, *, lingering: bool
+    ) -> OpenBuilds:
+        """End the attempts that had a command open when the worker's process died."""
+        steps = {step.stepid: step.buildid for step in stored.steps}
+        broken = {
+            steps[entry.stepid] for entry in stored.journal if entry.kind == "command" and not entry.done
+        }
+        await asyncio.gather(
+            *(
+                runner.drop()
+                for runner in self.distributor.builds_of(seat.workerid)
+                if runner.buildid in broken
+            )
+        )
+        seat.forget(list(seat.open_commands))
+        return await self._end(seat.fence, stored, sorted(broken), why, lingering=lingering)
+
+    async def _end(
+        self, fence: Fence, stored: OpenBuilds, buildids: list[int], why: str, *, lingering: bool = False
+    ) -> OpenBuilds:
+        if not buildids:
+            return stored
+        await self.services.store.insist(
+            lose_builds(
+                workerid=fence.workerid,
+                attachment=fence.attachment,
+                masterid=fence.masterid,
+                buildids=buildids,
+                results=RETRY,
+                why=why,
+                lingering=lingering,
+                now_us=self.services.clock.now_us(),
+            )
+        )
+        return stored._replace(builds=[build for build in stored.builds if build.buildid not in buildids])
+
+    def _reaped(self, workerid: int, command_id: str) -> None:
+        left = self._reaping.get(workerid, set())
+        left.discard(command_id)
+        if not left:
+            self._background(self._end_lingering(workerid))
+
+    async def _end_lingering(self, workerid: int) -> None:
+        for buildid, _ in await self.services.store.read(lingering_builds(workerid)):
+            await self.services.store.insist(end_lingering(buildid))
+            self.distributor.lingering_ended(workerid, buildid)
+
+    # -- connections --------------------------------------------------------------------------------------
+
+    async def disconnected(self, seat: Seat, connection: Connection) -> None:
+        """A connection is gone."""
+        if self._connections.get(seat.workerid) is connection:
+            del self._connections[seat.workerid]
+        if not seat.disconnected(connection.session, services_now(self.services)):
+            return
+        log.info("a worker's connection is gone", worker=seat.name)
+        self._share_window()
+        self.distributor.worker_changed(seat)
+        fence = seat.fence
+        if self.authority:
+            await self.services.store.insist(detach(fence.workerid, fence.attachment, fence.masterid))
+
+    def refuse(self, seat: Seat) -> None:
+        """The worker says that it is attached elsewhere: its builds have another owner."""
+        log.warning("a worker is attached elsewhere", worker=seat.name)
+        self._background(self._let_go(seat))
+
+    async def _let_go(self, seat: Seat) -> None:
+        self.seats.pop(seat.workerid, None)
+        self.distributor.remove_worker(seat.workerid)
+        await asyncio.gather(*(runner.drop() for runner in self.distributor.builds_of(seat.workerid)))
+
+    def leave(self, seat: Seat, connection: Connection, why: str) -> None:
+        """The worker wants to stop: no more builds; its process ends when the running ones are done."""
+        log.info("a worker is leaving", worker=seat.name, why=why)
+        seat.leaving = True
+        self.distributor.worker_changed(seat)
+        if not self.distributor.builds_of(seat.workerid):
+            connection.session.shutdown()
+            connection.flush()
+
+    def build_ended(self, workerid: int) -> None:
+        """A build of this worker has ended: one that is leaving may go now."""
+        seat, connection = self.seats.get(workerid), self._connections.get(workerid)
+        if (
+            seat is not None
+            and connection is not None
+            and seat.leaving
+            and not self.distributor.builds_of(workerid)
+        ):
+            connection.session.shutdown()
+            connection.flush()
+
+    def _share_window(self) -> None:
+        """One byte budget for all workers: what each may have unacknowledged."""
+        count = max(1, len(self._connections))
+        window = max(WINDOW_LEAST, min(WINDOW_MOST, WINDOW_BUDGET // count))
+        if window < self._window / 2 or window > self._window * 2 or window == WINDOW_MOST != self._window:
+            self._window = window
+            for connection in self._connections.values():
+                connection.session.window(window)
+                connection.flush()
+
+    def tick(self, now: float) -> None:
+        """Look after the connections: ping, and close those whose peer is silent. Called about once a
+        second.
+        """
+        for connection in list(self._connections.values()):
+            session = connection.session
+            if now >= session.next_tick():
+                try:
+                    session.tick(now)
+                except Exception as silence:
+                    connection.close(str(silence))
+                else:
+                    connection.flush()
+
+    def close(self, why: str) -> None:
+        """This master gives up its authority: workers look for another one, their commands go on."""
+        self.authority = False
+        for connection in list(self._connections.values()):
+            connection.session.detach(why)
+            connection.flush()
+            connection.close(why)
+
+    # -- losing -------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Watch for the workers that have builds in the store and aren't here yet."""
+        now = services_now(self.services)
+        configs = self.services.snapshot.workers
+        names = {workerid: name for name, workerid in self.services.registry.workers.items()}
+        for workerid, attachment, has_open in await self.services.store.read(
+            builds_to_watch(self.services.registry.masterid)
+        ):
+            config = configs.get(names.get(workerid, ""))
+            self._absent[workerid] = _Absent(
+                now,
+                Fence(workerid, attachment, self.services.registry.masterid),
+                config.grace if config else 0.0,
+                config.deadman if config else 3600.0,
+                lost=not has_open,
+            )
+
+    async def sweep(self) -> None:
+        """End the builds of workers that were away for too long, and the lingering of those whose commands
+        are dead.
+        """
+        now = services_now(self.services)
+        for workerid, seat in self.seats.items():
+            if seat.gone_since is not None and workerid not in self._absent:
+                self._absent[workerid] = _Absent(
+                    seat.gone_since, seat.fence, seat.config.grace, seat.config.deadman
+                )
+        if self.services.store.health.state != "ok":
+            for absent in self._absent.values():
+                absent.since = now  # nobody can be called lost while nothing can be written
+            return
+        for workerid, absent in list(self._absent.items()):
+            away = now - absent.since
+            if not absent.lost and away > absent.grace:
+                await self._lose(workerid, absent)
+            if absent.lost and away > absent.deadman + MARGIN_SECONDS:
+                await self._end_lingering(workerid)
+                self._absent.pop(workerid, None)
+
+    async def _lose(self, workerid: int, absent: _Absent) -> None:
+        absent.lost = True
+        seat = self.seats.get(workerid)
+        runners = self.distributor.builds_of(workerid)
+        for runner in runners:
+            await runner.drop()
+        if seat is not None:
+            seat.forget(list(seat.open_commands))
+        try:
+            ended = await self.services.store.insist(
+                lose_builds(
+                    workerid=workerid,
+                    attachment=absent.fence.attachment,
+                    masterid=absent.fence.masterid,
+                    buildids=None,
+                    results=RETRY,
+                    why=f"the worker was away for more than {absent.grace:g} s",
+                    lingering=True,
+                    now_us=self.services.clock.now_us(),
+                )
+            )
+        except Fenced:
+            return
+        lingering = await self.services.store.read(lingering_builds(workerid))
+        if seat is not None:
+            self.seats.pop(workerid, None)
+            self.distributor.remove_worker(workerid)
+        log.warning("a worker is lost", workerid=workerid, builds=ended, lingering=len(lingering))
+        self.distributor.wake()
+
+    def _background(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """End what is under way here."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def services_now(services: BuildServices) -> float:
+    return services.clock.monotonic()
+
+
+def _shown_info(hello: Hello) -> str:
+    """What the data API shows of a worker; its environment isn't stored."""
+    shown = {key: value for key, value in hello.info.items() if key != "environ" and _plain(value)}
+    return json.dumps(shown, sort_keys=True)
+
+
+def _plain(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _resumed(stored: OpenBuilds, running: set[int]) -> list[Resumed]:
+    """The stored builds that no runner of this process drives, each with its rows."""
+    found = []
+    for build in stored.builds:
+        if build.buildid in running:
+            continue
+        steps = [step for step in stored.steps if step.buildid == build.buildid]
+        ids = {step.stepid for step in steps}
+        found.append(
+            Resumed(
+                build,
+                steps,
+                [entry for entry in stored.journal if entry.stepid in ids],
+                [each for each in stored.logs if each.stepid in ids],
+            )
+        )
+    return found
