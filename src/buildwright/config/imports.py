@@ -30,7 +30,7 @@ import site
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -51,6 +51,12 @@ class ImportHook(Protocol):
 
 # Every module that a generation made, so that a later one knows them from Python's own.
 _made: weakref.WeakSet[ModuleType] = weakref.WeakSet()
+
+
+def _is_made(module: object) -> bool:
+    return isinstance(module, ModuleType) and module in _made
+
+
 _loading: contextvars.ContextVar[Generation | None] = contextvars.ContextVar("generation", default=None)
 _import: Callable[..., Any] = builtins.__import__
 
@@ -77,7 +83,9 @@ class Generation:
         self.files: list[Path] = []
         self.builtins: dict[str, Any] = {**vars(builtins), "__import__": self._import}
         self._search = list(dict.fromkeys(str(each.absolute()) for each in directories))
-        self._environments = tuple(each for each in _environments() if each not in self.roots)
+        self._environments = tuple(
+            each for each in _environments() if each.startswith(self.roots) and each not in self.roots
+        )
         self._lock = threading.RLock()
 
     # -- running: the file itself and its modules
@@ -128,7 +136,7 @@ class Generation:
                 del sys.modules[name]
             raise
         replaced = sys.modules.get(name, module)  # a module may put another object in its place
-        if replaced is not module and replaced not in _made:
+        if replaced is not module and not _is_made(replaced):
             self.modules[name] = replaced
             return replaced
         return module
@@ -149,7 +157,7 @@ class Generation:
         if top in self.modules or self._hooked(name) is not None:
             return True
         existing = sys.modules.get(top)
-        if existing is not None and existing not in _made:
+        if existing is not None and not _is_made(existing):
             return False
         return self._find(top) is not None
 
@@ -261,35 +269,51 @@ class _Finder(MetaPathFinder):
 
 
 _finder = _Finder()
+_one_at_a_time = threading.Lock()
 
 
 @contextmanager
 def loading(generation: Generation) -> Iterator[None]:
     """While the block runs, imports of this context are the generation's; if it raises, all is put back."""
-    if _finder not in sys.meta_path:
-        sys.meta_path.insert(0, _finder)
-    importlib.invalidate_caches()
-    before = {name: module for name, module in list(sys.modules.items()) if module in _made}
-    path, environment = list(sys.path), dict(os.environ)
-    for name in before:
-        del sys.modules[name]
-    token = _loading.set(generation)
-    try:
-        yield
-    except BaseException:
-        for name in [name for name, module in list(sys.modules.items()) if module in _made]:
-            del sys.modules[name]
-        sys.modules.update(before)
-        sys.path[:] = path
-        if os.environ != environment:
-            os.environ.clear()
-            os.environ.update(environment)
-        raise
-    else:
-        known = set(path)
-        sys.path[:] = [
-            each for at, each in enumerate(sys.path) if each not in sys.path[:at] or each not in known
-        ]
-        _runs.generation = generation
-    finally:
-        _loading.reset(token)
+    with _one_at_a_time:
+        if _finder not in sys.meta_path:
+            sys.meta_path.insert(0, _finder)
+        importlib.invalidate_caches()
+        before = _take_out_of_sys_modules(except_for=())
+        path, environment = list(sys.path), dict(os.environ)
+        token = _loading.set(generation)
+        try:
+            yield
+        except BaseException:
+            _take_out_of_sys_modules(except_for=())
+            sys.modules.update(before)
+            sys.path[:] = path
+            _restore_environment(environment)
+            raise
+        else:
+            # Older modules may have come back meanwhile, asked for by name by the running configuration.
+            _take_out_of_sys_modules(except_for=generation.modules)
+            # A file that extends the path does so at each load.
+            sys.path[:] = [
+                each for at, each in enumerate(sys.path) if each not in path or each not in sys.path[:at]
+            ]
+            _runs.generation = generation
+        finally:
+            _loading.reset(token)
+
+
+def _take_out_of_sys_modules(except_for: Container[str]) -> dict[str, ModuleType]:
+    taken = {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name not in except_for and _is_made(module)
+    }
+    for name in taken:
+        sys.modules.pop(name, None)
+    return taken
+
+
+def _restore_environment(before: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})

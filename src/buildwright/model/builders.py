@@ -67,7 +67,6 @@ class BuildFactory:
     workdir: str | Callable[[Any], str] = "build"
 
     def __init__(self, steps: Iterable[Any] | None = None) -> None:
-        self.where: Where | None = location()
         self.steps: list[StepSpec] = []
         if steps is not None:
             if isinstance(steps, (list, tuple)) or not hasattr(steps, "_spec"):
@@ -119,7 +118,7 @@ class BuilderConfig:
         project: str | None = None,
         do_build_if: Callable[..., Any] | None = None,
     ) -> None:
-        self.where: Where | None = location()
+        self.where: Where | None = location(self)
         self.name: str = self._named(name)
         kind = f"builder {self.name!r}"
         self.workernames: list[str] = self._workers(workername, workernames, kind)

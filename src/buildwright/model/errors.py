@@ -20,7 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
+# What is no file of the user's: this package, and code that was made from text.
+_NOT_USERS = (str(Path(__file__).parent.parent) + os.sep, "<")
 
 
 class Where(NamedTuple):
@@ -82,13 +83,21 @@ def collected(token: contextvars.Token[Collector | None]) -> None:
     _current.reset(token)
 
 
-def caller_location(root: str | tuple[str, ...] | None = None) -> Where | None:
-    """The nearest calling frame outside this package; inside ``root``, if there is one there."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller's line that is cheap enough for each step
+def caller_location(root: str | tuple[str, ...] | None = None, made: object = None) -> Where | None:
+    """The nearest calling frame outside this package; inside ``root``, if there is one there.
+
+    Constructors of ``made`` (or of the object whose constructor of ours this is called from) are passed over: what
+    counts is where a subclass of the user's was asked for, not where it calls ours.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - a cheap way to the caller's line
     nearest: Where | None = None
     while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith(_PACKAGE) and not name.startswith("<"):
+        code = frame.f_code
+        name = code.co_filename
+        if name.startswith(_NOT_USERS):
+            if made is None and code.co_name == "__init__":
+                made = frame.f_locals.get("self")
+        elif made is None or code.co_name != "__init__" or not _is_first_argument(made, frame):
             if root is None or name.startswith(root):
                 return Where(name, frame.f_lineno)
             if nearest is None:
@@ -97,17 +106,20 @@ def caller_location(root: str | tuple[str, ...] | None = None) -> Where | None:
     return nearest
 
 
+def _is_first_argument(made: object, frame: FrameType) -> bool:
+    code = frame.f_code
+    return code.co_argcount > 0 and frame.f_locals.get(code.co_varnames[0]) is made
+
+
 def is_collecting() -> bool:
     """Whether a configuration is being loaded just now, in this context."""
     return _current.get() is not None
 
 
-def location() -> Where | None:
-    """Where the configuration is just now: :func:`caller_location` within the directory that is being
-    loaded.
-    """
+def location(made: object = None) -> Where | None:
+    """Where the configuration is just now: :func:`caller_location` within the directories being loaded."""
     collector = _current.get()
-    return caller_location(collector.root if collector is not None else None)
+    return caller_location(collector.root if collector is not None else None, made)
 
 
 def error(message: str, hint: str | None = None, where: Where | None = None) -> None:

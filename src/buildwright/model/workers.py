@@ -78,7 +78,7 @@ class WorkerConfig:
         grace: float = 600,
         deadman: float = 3600,
     ) -> None:
-        self.where: Where | None = location()
+        self.where: Where | None = location(self)
         self.name = name
         self.password = password
         self.max_builds = max_builds

@@ -43,7 +43,7 @@ class Scheduler:
         what = type(self).__name__
         if expect(name, str, f"{what}: name", "text") and not name:
             error(f"{what}: name must not be empty")
-        self.where = location()  # for errors that only the whole configuration shows
+        self.where = location(self)  # for errors that only the whole configuration shows
         self.name = str(name)
         self.what = f"{what} {self.name!r}"
         self.builderNames = self._checked_builders(builderNames)
