@@ -303,6 +303,24 @@ def settle(schedulerid: int, version: int, decision: Decision, now_us: int) -> W
     return added
 
 
+HOLD = Statement(
+    "schedulers.hold",
+    sa.select(_schedulers.c.enabled).where(_schedulers.c.id == sa.bindparam("of")).with_for_update(read=True),
+)
+
+
+@unit
+def start(schedulerid: int, buildset: Mapping[str, Any], now_us: int) -> Work[Added | None]:
+    """Add a buildset that somebody asked this scheduler for; None while the scheduler is disabled.
+
+    ``buildset`` is what `add_buildset_work` takes. With a ``key`` in it, a repetition gets the first answer.
+    """
+    rows = yield HOLD(of=schedulerid)
+    if not rows or not rows[0][0]:
+        return None
+    return (yield from add_buildset_work(schedulerid=schedulerid, now_us=now_us, **buildset))
+
+
 # -- the row ----------------------------------------------------------------------------
 
 _active = sa.select(schema.masters.c.id).where(schema.masters.c.active == 1)

@@ -1,0 +1,225 @@
+"""The ForceScheduler: builds because somebody asks, with what the form was filled in with.
+
+`plan` turns a filled-in form into a buildset, or raises `ForceRefused` with everything that is wrong, by
+full name of the field. `force` plans and adds the buildset, with the identity of the call as its key: a
+repeated call starts nothing twice and gets the first one's answer.
+
+Properties are those of the form (source "Force Build Form") with `owner` and `reason`, overridden by
+none: a ForceScheduler has no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from buildwright.model.errors import error, shown
+from buildwright.model.properties import Properties
+from buildwright.schedulers.base import Scheduler
+from buildwright.schedulers.parameters import (
+    RESERVED,
+    BaseParameter,
+    CodebaseParameter,
+    FixedParameter,
+    IntParameter,
+    NestedParameter,
+    Problems,
+    StringParameter,
+    UserNameParameter,
+    checked,
+)
+from buildwright.schedulers.plan import Plan, plan_buildset
+from buildwright.store.base import Store
+from buildwright.store.units.buildsets import Added
+from buildwright.store.units.schedulers import start
+
+SOURCE = "Force Build Form"
+NOBODY = (None, "", "anonymous")
+"""Owners that stand for nobody being logged in."""
+
+
+class ForceRefused(Exception):
+    """A form that can't be taken: `problems` is what is wrong, by full name of the field."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{name}: {text}" for name, text in problems.items()))
+
+
+class ForceScheduler(Scheduler):
+    """Builds when somebody asks for it."""
+
+    default_reason = ""
+
+    def __init__(
+        self,
+        name: str,
+        builderNames: Sequence[str],
+        *,
+        username: BaseParameter | None = None,
+        reason: BaseParameter | None = None,
+        reasonString: str = "A build was forced by '%(owner)s': %(reason)s",
+        buttonName: str | None = None,
+        codebases: Sequence[str | CodebaseParameter] | None = None,
+        label: str | None = None,
+        properties: Sequence[BaseParameter] | None = None,
+        priority: BaseParameter | None = None,
+    ) -> None:
+        super().__init__(name, builderNames)
+        if self.builder_names is None:
+            error(f"{self.what}: builderNames must be a list of names: the form is shown on their pages")
+        if not str(name).replace("-", "_").isidentifier():
+            error(f"{self.what}: name must be letters, digits, '_' and '-': it is part of an address")
+        self.label = name if label is None else label
+        self.buttonName = self.label if buttonName is None else buttonName
+        self.username = self._one(username, "username", UserNameParameter())
+        self.reason_parameter = self._one(
+            reason, "reason", StringParameter("reason", "reason", default="force build", size=20)
+        )
+        self.priority_parameter = self._one(
+            priority, "priority", IntParameter("priority", "priority", default=0)
+        )
+        self.reasonString = reasonString
+        try:
+            reasonString % {"owner": "", "reason": ""}
+        except (KeyError, TypeError, ValueError) as problem:
+            error(f"{self.what}: reasonString {reasonString!r} can't be filled in ({problem})")
+            self.reasonString = "%(reason)s"
+        self.forced_properties: list[BaseParameter] = checked(properties or [], f"{self.what}: properties")
+        self.codebase_parameters = self._codebase_parameters(codebases)
+        self.codebases = {each.codebase: {} for each in self.codebase_parameters}
+        self.all_fields: list[BaseParameter] = [
+            NestedParameter("", fields=[self.username, self.reason_parameter, self.priority_parameter]),
+            *self.codebase_parameters,
+            *self.forced_properties,
+        ]
+        for field in self.all_fields:
+            field.adopt("")
+        self._check_names()
+
+    def _one(self, given: Any, what: str, default: BaseParameter) -> BaseParameter:
+        if given is None:
+            return default
+        if isinstance(given, BaseParameter):
+            return given
+        if what == "priority" and isinstance(given, int):
+            return FixedParameter("priority", default=given)
+        error(f"{self.what}: {what} must be a parameter, not {shown(given)}")
+        return default
+
+    def _codebase_parameters(self, given: Any) -> list[CodebaseParameter]:
+        if given is None:
+            return [CodebaseParameter("")]
+        if isinstance(given, Mapping) or not isinstance(given, (list, tuple)) or not given:
+            error(f"{self.what}: codebases must be a list of names or CodebaseParameters, not {shown(given)}")
+            return [CodebaseParameter("")]
+        found = []
+        for each in given:
+            if isinstance(each, CodebaseParameter):
+                found.append(each)
+            elif isinstance(each, str):
+                found.append(CodebaseParameter(each))
+            else:
+                error(f"{self.what}: codebases must be names or CodebaseParameters, not {shown(each)}")
+        return found
+
+    def _check_names(self) -> None:
+        seen: set[str] = set()
+        for field in leaves(self.all_fields):
+            if field.fullName in seen:
+                error(f"{self.what}: two fields are called {field.fullName!r}")
+            seen.add(field.fullName)
+
+    def form(self) -> dict[str, Any]:
+        """The form as data."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "button_name": self.buttonName,
+            "builder_names": self.builder_names or [],
+            "all_fields": [field.spec() for field in self.all_fields],
+        }
+
+    async def plan(
+        self, given: Mapping[str, Any], owner: str | None = None, builder_names: Sequence[str] | None = None
+    ) -> Plan:
+        """The buildset of one filled-in form.
+
+        ``owner`` is who is logged in, if anybody; then the form's name of the user doesn't count.
+        ``builder_names`` are the builders asked for, by default all of the scheduler's.
+        """
+        problems: Problems = {}
+        answers: dict[str, Any] = {}
+        if owner is None:
+            self.username.collect(given, answers, problems)
+            owner = str(answers.pop(self.username.name, "") or "") or "user"
+        self.reason_parameter.collect(given, answers, problems)
+        self.priority_parameter.collect(given, answers, problems)
+        reason = str(answers.pop(self.reason_parameter.name, "") or "")
+        priority = answers.pop(self.priority_parameter.name, 0)
+        stamps = [parameter.stamp_of(given, problems) for parameter in self.codebase_parameters]
+        for parameter in self.forced_properties:
+            parameter.collect(given, answers, problems)
+        configured = self.builder_names or []
+        unknown = [name for name in builder_names or () if name not in configured]
+        if unknown:
+            problems["builderNames"] = f"{self.what} doesn't start {', '.join(unknown)}"
+        properties = Properties()
+        for name, value in {**answers, "reason": reason, "owner": owner}.items():
+            try:
+                properties.setProperty(name, value, SOURCE)
+            except ValueError as refused:
+                problems[name] = str(refused)
+        if problems:
+            raise ForceRefused(problems)
+        return await plan_buildset(
+            self,
+            reason=self.reasonString % {"owner": owner, "reason": reason},
+            stamps=stamps,
+            properties=properties,
+            builder_names=list(builder_names) if builder_names else configured,
+            priority=priority if isinstance(priority, int) else 0,
+        )
+
+
+async def force(
+    store: Store,
+    scheduler: ForceScheduler,
+    schedulerid: int,
+    params: Mapping[str, Any],
+    *,
+    owner: str | None,
+    key: str | None,
+    builder_ids: Mapping[str, int],
+    now_us: int,
+) -> Added:
+    """Start what was asked for; raises ForceRefused, also while the scheduler is disabled.
+
+    ``params`` is the form with ``builderid`` or ``builderNames`` beside it, which say what of the scheduler's
+    builders is meant.
+    """
+    names: list[str] | None = None
+    if params.get("builderNames"):
+        given = params["builderNames"]
+        names = [str(each) for each in given] if isinstance(given, (list, tuple)) else [str(given)]
+    elif params.get("builderid") is not None:
+        wanted = str(params["builderid"])
+        names = [name for name, builderid in builder_ids.items() if wanted in (str(builderid), name)]
+        if not names:
+            raise ForceRefused({"builderid": f"there is no builder {wanted}"})
+    form = {name: value for name, value in params.items() if name not in RESERVED}
+    plan = await scheduler.plan(form, None if owner in NOBODY else owner, names)
+    added = await store.run(
+        start(schedulerid, {**plan.arguments(builder_ids), "key": key and f"force:{key}"}, now_us)
+    )
+    if added is None:
+        raise ForceRefused({"": f"{scheduler.what} is disabled"})
+    return added
+
+
+def leaves(fields: Sequence[BaseParameter]) -> list[BaseParameter]:
+    """The fields that carry values, without the groups around them."""
+    found: list[BaseParameter] = []
+    for field in fields:
+        found += leaves(field.fields) if isinstance(field, NestedParameter) else [field]
+    return found
