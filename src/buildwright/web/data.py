@@ -1,0 +1,151 @@
+"""The data API itself, without HTTP: a path and a query in, objects out. The table of all paths is here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from buildwright.web import logtext, memory, query, select
+from buildwright.web.errors import NotFound
+from buildwright.web.logtext import LogPath
+from buildwright.web.paths import Params, Table
+from buildwright.web.query import Query
+from buildwright.web.resource import Computed, Endpoint, Json, Resource
+from buildwright.web.resources import builders, builds, forms, masters, properties, requests, sources
+from buildwright.web.services import WebServices
+
+Target = Endpoint | Computed | LogPath
+
+READ_SECONDS = 20.0
+
+RESOURCES: dict[str, Resource] = {
+    each.plural: each
+    for each in (
+        masters.MASTER,
+        masters.SCHEDULER,
+        masters.CHANGESOURCE,
+        masters.PROJECT,
+        builders.BUILDER,
+        builders.WORKER,
+        builds.BUILD,
+        builds.STEP,
+        builds.LOG,
+        requests.BUILDSET,
+        requests.BUILDREQUEST,
+        sources.SOURCESTAMP,
+        sources.CHANGE,
+    )
+}
+
+
+async def _rootlinks(_services: WebServices, _params: Params) -> list[Json]:
+    roots = {path.strip("/") for path, target in TABLE if path.count("/") == 1 and _is_collection(target)}
+    return [{"name": name} for name in sorted(roots - {"", "application.spec"})]
+
+
+async def _specs(_services: WebServices, _params: Params) -> list[Json]:
+    return [_spec(path, target) for path, target in TABLE]
+
+
+def _is_collection(target: Target) -> bool:
+    return not isinstance(target, LogPath) and target.collection
+
+
+def _spec(path: str, target: Target) -> Json:
+    if isinstance(target, LogPath):
+        name, plural = "logchunk", "logchunks"
+        shown = [memory.MemoryField(*field).describe() for field in _LOGCHUNK.items()]
+    elif isinstance(target, Computed):
+        name, plural = target.name, target.plural
+        shown = [field.describe() for field in memory.fields_of(target.fields).values()]
+    else:
+        name, plural = target.resource.name, target.resource.plural
+        shown = [field.describe() for field in target.resource.fields.values()]
+        if target.resource.properties is not None:
+            kind = "sourcedproperties"
+            shown.append(
+                {"name": "properties", "type": kind, "type_spec": {"name": kind, "can_be_null": True}}
+            )
+    return {
+        "path": path.lstrip("/"),
+        "type": name,
+        "plural": plural,
+        "type_spec": {"fields": shown, "type": name},
+    }
+
+
+_LOGCHUNK = {"content": "string", "firstline": "integer", "logid": "integer"}
+_SPEC = {"path": "string", "plural": "string", "type": "string", "type_spec": "jsonobject"}
+
+
+def _table() -> Table[Target]:
+    table: Table[Target] = Table()
+    table.add("/", Computed("/", "rootlink", "rootlinks", True, _rootlinks, {"name": "string"}))
+    table.add("/application.spec", Computed("/application.spec", "spec", "specs", True, _specs, _SPEC))
+    for room in (masters, builders, builds, requests, sources, properties, forms):
+        for endpoint in room.ENDPOINTS:
+            table.add(endpoint.path, endpoint)
+    for path in logtext.PATHS:
+        table.add(path.path, path)
+    return table
+
+
+TABLE = _table()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The objects at a path; ``total`` is None for a single one."""
+
+    plural: str
+    objects: Iterable[Json]
+    total: int | None
+
+
+class Data:
+    """Reads of the data API."""
+
+    def __init__(self, services: WebServices) -> None:
+        self._services = services
+        self._plans = select.Plans()
+
+    async def get(
+        self, target: Endpoint | Computed, params: Params, parameters: list[tuple[str, str]]
+    ) -> Answer:
+        """What is at the path; raises :class:`~buildwright.web.errors.ApiError`."""
+        if isinstance(target, Computed):
+            return await self._computed(target, params, parameters)
+        resource = target.resource
+        asked = query.parse(
+            parameters,
+            resource.fields,
+            collection=target.collection,
+            has_properties=resource.properties is not None,
+        )
+        objects, total = await self._rows(target, params, asked)
+        if target.collection:
+            return Answer(resource.plural, objects, total)
+        if not total:
+            raise NotFound(f"there is no such {resource.name}")
+        return Answer(resource.plural, objects, None)
+
+    async def _rows(self, target: Endpoint, params: Params, asked: Query) -> tuple[Iterator[Json], int]:
+        plan = self._plans.of(target, asked)
+        bound = plan.bind(params, asked)
+        page = await self._services.store.read(
+            select.read_page(plan, bound, asked.limit, asked.offset), timeout=READ_SECONDS
+        )
+        return plan.objects(page, asked), page.total
+
+    async def _computed(self, target: Computed, params: Params, parameters: list[tuple[str, str]]) -> Answer:
+        fields = memory.fields_of(target.fields)
+        asked = query.parse(parameters, fields, collection=target.collection)
+        objects = await target.objects(self._services, params)
+        if objects is None:
+            raise NotFound("there is nothing at this path")
+        if not target.collection:
+            return Answer(
+                target.plural, objects if not asked.fields else memory.apply(objects, asked)[0], None
+            )
+        found, total = memory.apply(objects, asked)
+        return Answer(target.plural, found, total)

@@ -1,0 +1,77 @@
+"""Force schedulers: forms of this master's configuration, switched on and off in the store."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from buildwright.store import schema
+from buildwright.store.unit import Statement, Work, in_set, unit
+from buildwright.web.paths import Params
+from buildwright.web.resource import Computed, Json
+from buildwright.web.services import WebServices
+
+_s = schema.schedulers.c
+
+_ENABLED = Statement(
+    "api_enabled_schedulers",
+    lambda dialect: sa.select(_s.name, _s.enabled).where(in_set(_s.name, "names")(dialect)),
+)
+_BUILDER_NAME = Statement(
+    "api_builder_name",
+    sa.select(schema.builders.c.name).where(schema.builders.c.id == sa.bindparam("builderid")),
+)
+
+_FIELDS = {
+    "all_fields": "jsonobject",
+    "builder_names": "list",
+    "button_name": "string",
+    "enabled": "boolean",
+    "label": "string",
+    "name": "identifier",
+}
+
+
+@unit
+def _enabled(names: list[str]) -> Work[dict[str, int]]:
+    return dict((yield _ENABLED(names=names)))
+
+
+@unit
+def _builder_name(builderid: int) -> Work[str | None]:
+    rows = yield _BUILDER_NAME(builderid=builderid)
+    return rows[0][0] if rows else None
+
+
+async def _all(services: WebServices) -> list[Json]:
+    forms = sorted(services.force_forms(), key=lambda form: form.name)
+    if not forms:
+        return []
+    enabled = await services.store.read(_enabled([form.name for form in forms]))
+    return [{**form.form(), "enabled": bool(enabled.get(form.name, True))} for form in forms]
+
+
+async def _list(services: WebServices, _params: Params) -> list[Json]:
+    return await _all(services)
+
+
+async def _one(services: WebServices, params: Params) -> list[Json] | None:
+    return [form for form in await _all(services) if form["name"] == params["schedulername"]] or None
+
+
+async def _of_builder(services: WebServices, params: Params) -> list[Json]:
+    name = params.get("buildername")
+    if name is None:
+        name = await services.store.read(_builder_name(params["builderid"]))
+    return [form for form in await _all(services) if name in form["builder_names"]]
+
+
+def _computed(path: str, collection: bool, objects: object) -> Computed:
+    return Computed(path, "forcescheduler", "forceschedulers", collection, objects, _FIELDS)  # type: ignore[arg-type]
+
+
+ENDPOINTS = [
+    _computed("/forceschedulers", True, _list),
+    _computed("/forceschedulers/i:schedulername", False, _one),
+    _computed("/builders/n:builderid/forceschedulers", True, _of_builder),
+    _computed("/builders/s:buildername/forceschedulers", True, _of_builder),
+]
