@@ -1,8 +1,9 @@
 """A master for the worker's tests: the shipped `MasterSession` behind a real WebSocket server, with a store in memory.
 
-`FakeMaster` commits what comes to `records` and acknowledges it at once, unless told otherwise. It outlives its
-connections, as a store outlives masters: a new connection of the worker resumes from what is in `records`.
-`running_agent` runs an `Agent` in the test's own loop; `WorkerProcess` runs `buildwright-worker start`.
+`FakeMaster` commits what comes to `records` and acknowledges it at once, unless told otherwise. It outlives
+its connections, as a store outlives masters: a new connection of the worker resumes from what is in
+`records`. `running_agent` runs an `Agent` in the test's own loop; `WorkerProcess` runs `buildwright-worker
+start`.
 """
 
 import asyncio
@@ -225,6 +226,8 @@ class FakeMaster:
                 session.ack(event.id, len(stored))
         elif isinstance(event, ms.PullReceived):
             self.pulls.append(event)
+            if event.id not in self.files:
+                return  # a slow master
             content = self.files[event.id]
             data = content[event.offset : event.offset + event.length]
             session.data(event.id, event.offset, data, eof=event.offset + len(data) >= len(content))
@@ -307,7 +310,12 @@ class WorkerProcess:
 def alive(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+        state = (
+            Path(f"/proc/{pid}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()[0]
+        )
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"
@@ -315,3 +323,11 @@ def alive(pid: int) -> bool:
 
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+async def eventually(condition: Callable[[], Any]) -> None:
+    """Wait for what nobody announces."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen within 30 s"
+        await asyncio.sleep(0.01)

@@ -86,6 +86,7 @@ class ShellCommand(Command):
         self._unread_since: float | None = None
         self._last_output = 0.0
         self._hunted = True  # no processes of this command can be left outside of its group
+        self._hunts = 0
         self._ending = False  # the process has exited and its pipes are closed
         self._concluded = False
         self._exit = posix.Exit(-1, None)
@@ -306,6 +307,7 @@ class ShellCommand(Command):
 
     async def _hunt(self, patience: float) -> None:
         """Kill all that is left of a command that has been told to end, until none is."""
+        self._hunts += 1
         deadline = time.monotonic() + patience
         pause = 0.005
         while True:
@@ -352,7 +354,9 @@ class ShellCommand(Command):
             self._timer.cancel()
         self._close_input()
         if self._hunted:
-            self._conclude()  # else the hunt does, when nothing is left
+            self._conclude()
+        elif self._hunts == 0:  # the gentle signal sufficed for this process: look for its descendants
+            self.context.task(self._hunt(KILL_AFTER_S))
 
     def _conclude(self) -> None:
         """Kill what is left in the process group. Until then the zombie keeps the group's number ours."""
