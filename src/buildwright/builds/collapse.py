@@ -13,10 +13,15 @@ that wait behind it; the store then does it (:mod:`buildwright.store.units.colla
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from buildwright.store.units.collapse import WaitingRequest, WaitingSource
+from buildwright.model.builders import BuilderConfig
+from buildwright.model.renderable import settle
+from buildwright.store.base import Store
+from buildwright.store.units.collapse import WaitingRequest, WaitingSource, collapse, waiting_requests
+
+Rule = bool | Callable[..., Any] | None
 
 
 def can_be_collapsed(newer: WaitingRequest, older: WaitingRequest) -> bool:
@@ -35,6 +40,29 @@ def next_for(request: WaitingRequest, others: Iterable[WaitingRequest]) -> Waiti
     """The nearest of the later requests that ``request`` can make room for by the rule."""
     later = sorted((other for other in others if other.id > request.id), key=lambda other: other.id)
     return next((other for other in later if can_be_collapsed(other, request)), None)
+
+
+async def collapsed(
+    store: Store, rule: Rule, builder: BuilderConfig, requestid: int, others: Sequence[int], now_us: int
+) -> int:
+    """Let a request that is about to be claimed make room for newer ones; gives the one that stays.
+
+    ``others`` are the waiting requests of the same builder. A rule of the configuration's own is called with
+    (builder, newer, older); what it raises goes to the caller.
+    """
+    found = await store.read(waiting_requests([requestid, *others]))
+    known = {request.id: request for request in found}
+    stays = known.get(requestid)
+    for newer in sorted(known.values(), key=lambda request: request.id):
+        if stays is None or newer.id <= stays.id:
+            continue
+        if callable(rule):
+            agreed = await settle(rule(None, builder, newer, stays)) is True
+        else:
+            agreed = can_be_collapsed(newer, stays)
+        if agreed and await store.run(collapse(stays.id, newer.id, now_us)):
+            stays = newer
+    return requestid if stays is None else stays.id
 
 
 def _same(newer: WaitingSource, older: WaitingSource) -> bool:

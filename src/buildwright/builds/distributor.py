@@ -24,6 +24,7 @@ from typing import Any
 
 import structlog
 
+from buildwright.builds.collapse import Rule, collapsed
 from buildwright.builds.links import WorkerLink
 from buildwright.builds.runner import Assignment, BuildRunner, Resumed, steps_fingerprint, wanted_locks
 from buildwright.builds.services import BuildServices
@@ -39,12 +40,12 @@ from buildwright.store.units.claims import (
     NotFree,
     Waiting,
     claim,
-    facts,
     pending_builders,
     say_builder_waits,
     say_request_waits,
     waiting,
 )
+from buildwright.store.units.collapse import waiting_requests
 
 log = structlog.get_logger(__name__)
 
@@ -125,6 +126,18 @@ class Distributor:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         await asyncio.gather(*(runner.drop() for runner in list(self.running.values())))
+
+    async def let_go(self) -> None:
+        """Drop all builds and workers: this master has no authority any more."""
+        await asyncio.gather(*(runner.drop() for runner in list(self.running.values())))
+        self._links.clear()
+        self._occupied.clear()
+        self._reasons.clear()
+
+    def configuration_changed(self) -> None:
+        """Look at everything anew."""
+        self._reasons.clear()
+        self.wake()
 
     def close(self) -> None:
         """Start no more builds; the running ones go on."""
@@ -360,33 +373,37 @@ class Distributor:
             link = await self._next_worker(builder, free, request, page)
             if link is None:
                 continue
-            if builder.collapseRequests is not False and self._collapses(builder):
-                request = await self._collapsed(builder, builderid, request, page, left)
+            rule = self._collapse_rule(builder)
+            if rule is not False and left:
+                request = await self._collapsed(builder, rule, request, page, left)
             self._claiming.setdefault(link.workerid, []).append(builderid)
             choices.append(_Choice(builder, builderid, request, link))
         return choices
 
-    def _collapses(self, builder: BuilderConfig) -> bool:
+    def _collapse_rule(self, builder: BuilderConfig) -> Rule:
         rule = builder.collapseRequests
-        if rule is None:
-            rule = self.services.snapshot.collapse_requests
-        return rule is not False
+        return self.services.snapshot.collapse_requests if rule is None else rule
 
     async def _collapsed(
-        self, builder: BuilderConfig, builderid: int, request: Waiting, page: Facts, left: list[Waiting]
+        self, builder: BuilderConfig, rule: Rule, request: Waiting, page: Facts, left: list[Waiting]
     ) -> Waiting:
-        stays = await self.services.collapse(builder, builderid, request)
+        """The request to claim instead of ``request``, which may have made room for a newer one."""
+        stays = await collapsed(
+            self.services.store,
+            rule,
+            builder,
+            request.requestid,
+            [other.requestid for other in left],
+            self.services.clock.now_us(),
+        )
         if stays == request.requestid:
             return request
+        gone = {other.requestid for other in page.requests if request.requestid <= other.requestid <= stays}
+        still = await self.services.store.read(waiting_requests([*gone]))
+        waits = {each.id for each in still}
+        left[:] = [other for other in left if other.requestid not in gone or other.requestid in waits]
         left[:] = [other for other in left if other.requestid != stays]
-        found = next((other for other in page.requests if other.requestid == stays), None)
-        if found is None:
-            more = await self.services.store.read(facts([stays]))
-            page.stamps.extend(more.stamps)
-            page.changes.extend(more.changes)
-            page.patches.extend(more.patches)
-            found = more.requests[0]
-        return found
+        return next(other for other in page.requests if other.requestid == stays)
 
     async def _next_build(self, builder: BuilderConfig, left: list[Waiting], page: Facts) -> Waiting | None:
         if builder.nextBuild is None:

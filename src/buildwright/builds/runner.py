@@ -210,7 +210,7 @@ class BuildRunner:
     async def _end(self) -> int | None:
         results = self._results
         if self._stop is not None:
-            results = worst_status(results, self._stop.results) if results != RETRY else RETRY
+            results = RETRY if self._stop.results == RETRY else worst_status(results, self._stop.results)
         told: list[int | None] = []
         self.writer.call(
             partial(

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from buildwright.bus.local import Bus
-from buildwright.model.builders import BuilderConfig
 from buildwright.model.clock import Clock
+from buildwright.model.properties import Properties
 from buildwright.model.snapshot import Snapshot
 from buildwright.store.base import Store
 from buildwright.store.ids import IdBlocks
-from buildwright.store.units.claims import Waiting
 
 
-class Trigger(Protocol):
-    """A scheduler that steps may trigger."""
+class PlanTrigger(Protocol):
+    """Plans what a scheduler that steps may trigger would start."""
 
-    async def prepare(self, request: Mapping[str, Any], now_us: int) -> dict[str, Any]:
-        """The arguments of ``add_buildset_work`` for a trigger; nothing is written yet."""
+    async def __call__(
+        self, scheduler: str, stamps: Sequence[Mapping[str, Any]], properties: Properties
+    ) -> Mapping[str, Any]:
+        """The arguments of ``add_buildset_work``, but for time, parent and waiting; nothing is written.
+
+        Raises LookupError, with a message for people, if there is no such Triggerable.
+        """
         ...
 
 
@@ -49,8 +53,6 @@ class BuildServices:
     snapshot: Snapshot
     registry: Registry
     secret: Callable[[str], Awaitable[str | None]]
-    trigger: Callable[[str], Trigger]  # raises LookupError with a message for people
-    # Merges compatible requests before one of them is claimed: gives the id of the one that stays.
-    collapse: Callable[[BuilderConfig, int, Waiting], Awaitable[int]]
+    plan_trigger: PlanTrigger
     identity: str = ""  # of the basedir, for builds that use its files
     max_attempts: int = 5

@@ -26,6 +26,7 @@ starting it from its beginning is as good.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -34,7 +35,9 @@ from buildwright.builds.steplogs import DONE, Done, StepLog
 from buildwright.model.builders import StepSpec
 from buildwright.model.errors import error, is_collecting, location, suggest
 from buildwright.model.properties import Properties
+from buildwright.model.renderable import is_renderable
 from buildwright.model.results import SUCCESS, Results
+from buildwright.model.workers import checked_locks
 
 if TYPE_CHECKING:
     from buildwright.builds.build import Build, BuildWorker
@@ -138,13 +141,25 @@ class BuildStep:
             if name in self.parms:
                 setattr(self, name, value)
             else:
-                hint = suggest(name, self.parms)
                 error(
                     f"step {type(self).__name__} has no argument {name!r}",
-                    f"did you mean {hint!r}?" if hint else None,
+                    suggest(name, self.known_arguments()),
                 )
         if isinstance(self.name, str) and len(self.name) > NAME_MOST:
             error(f"the step's name {self.name!r} has more than {NAME_MOST} characters", "shorten it")
+        if self.locks and not is_renderable(self.locks):
+            self.locks = checked_locks(self.locks, f"step {type(self).__name__}: locks")
+
+    @classmethod
+    def known_arguments(cls) -> set[str]:
+        """Names of all arguments that the step takes by name."""
+        names = set(cls.parms)
+        for base in cls.__mro__:
+            names.update(getattr(base, "shell_arguments", ()))
+            if "__init__" in base.__dict__:
+                kinds = inspect.signature(base.__dict__["__init__"]).parameters.values()
+                names.update(each.name for each in kinds if each.kind is not each.VAR_KEYWORD)
+        return names - {"self"}
 
     @classmethod
     def all_renderables(cls) -> tuple[str, ...]:

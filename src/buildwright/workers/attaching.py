@@ -285,6 +285,12 @@ class Workers:
             connection.session.shutdown()
             connection.flush()
 
+    def dismiss(self, seat: Seat, why: str) -> None:
+        """Have a worker's process end when it has nothing left to do."""
+        connection = self._connections.get(seat.workerid)
+        if connection is not None:
+            self.leave(seat, connection, why)
+
     def build_ended(self, workerid: int) -> None:
         """A build of this worker has ended: one that is leaving may go now."""
         seat, connection = self.seats.get(workerid), self._connections.get(workerid)
@@ -324,10 +330,17 @@ class Workers:
     def close(self, why: str) -> None:
         """This master gives up its authority: workers look for another one, their commands go on."""
         self.authority = False
-        for connection in list(self._connections.values()):
+        connections, self._connections = self._connections, {}
+        self.seats.clear()
+        for connection in connections.values():
             connection.session.detach(why)
             connection.flush()
             connection.close(why)
+
+    def regain(self, term: int) -> None:
+        """This master has authority again: workers may attach."""
+        self._term = term
+        self.authority = True
 
     # -- losing -------------------------------------------------------------------------------------------
 

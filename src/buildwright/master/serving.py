@@ -1,0 +1,91 @@
+"""The ports: web server and workers' endpoint.
+
+Without API tokens everything binds to loopback, so that nobody else can act. Workers connect to ``/worker``
+of the web port, unless the configuration gives them a port of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import structlog
+from aiohttp import web
+
+from buildwright.model.snapshot import Snapshot
+from buildwright.web.app import make_app
+from buildwright.web.services import WebServices
+from buildwright.web.tls import server_context
+from buildwright.workers.endpoint import WorkerEndpoint
+
+log = structlog.get_logger(__name__)
+
+LOOPBACK = "127.0.0.1"
+WORKER_PATH = "/worker"
+SHUTDOWN_SECONDS = 1.0
+
+
+class PortTaken(Exception):
+    """A port can't be listened on."""
+
+
+class Serving:
+    """Listens; ``url`` is where the web page is, ``worker_url`` where workers connect."""
+
+    def __init__(self, services: WebServices, endpoint: WorkerEndpoint, *, has_tokens: bool) -> None:
+        self._services = services
+        self._endpoint = endpoint
+        self._has_tokens = has_tokens
+        self._runners: list[web.AppRunner] = []
+        self.url: str | None = None
+        self.worker_url: str | None = None
+
+    async def start(self, snapshot: Snapshot) -> None:
+        """Bind the configured ports. Raises PortTaken, BadCertificate."""
+        www, protocols = snapshot.www, snapshot.protocols
+        tls = server_context(www.certificate, www.private_key) if www.certificate else None
+        scheme = "https" if tls else "http"
+        own_port = protocols.port is not None
+        if www.port is not None:
+            app = make_app(self._services)
+            if not own_port:
+                app.router.add_get(WORKER_PATH, self._endpoint.handle)
+            host = www.interface or (None if self._has_tokens else LOOPBACK)
+            port = await self._listen(app, host, www.port, tls)
+            self.url = f"{scheme}://{host or 'localhost'}:{port}/"
+            if not own_port:
+                self.worker_url = f"{'wss' if tls else 'ws'}://{host or LOOPBACK}:{port}{WORKER_PATH}"
+        if own_port:
+            app = web.Application()
+            app.router.add_get(WORKER_PATH, self._endpoint.handle)
+            host = protocols.interface or LOOPBACK
+            port = await self._listen(app, host, protocols.port or 0, tls)
+            self.worker_url = f"{'wss' if tls else 'ws'}://{host}:{port}{WORKER_PATH}"
+
+    async def _listen(self, app: web.Application, host: str | None, port: int, tls: object) -> int:
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handler_cancellation=True
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        site = web.TCPSite(runner, host, port, ssl_context=tls, reuse_address=True, backlog=1024)  # type: ignore[arg-type]
+        try:
+            await site.start()
+        except OSError as error:
+            raise PortTaken(
+                f"port {port} can't be listened on ({error.strerror}): choose another one in c['www'] or "
+                "c['protocols']"
+            ) from error
+        sockets = site._server.sockets if site._server is not None else ()  # type: ignore[attr-defined]  # noqa: SLF001
+        return int(sockets[0].getsockname()[1]) if sockets else port
+
+    async def stop(self) -> None:
+        """Close all connections and ports."""
+        runners, self._runners = self._runners, []
+        for runner in runners:
+            await runner.cleanup()
+
+
+def token_hashes(tokens: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 of configured tokens, in hex, with their names."""
+    return {hashlib.sha256(token.encode()).hexdigest(): name for name, token in tokens.items()}
