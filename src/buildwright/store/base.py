@@ -104,6 +104,7 @@ class Store(abc.ABC):
         self.metrics: dict[str, Meter] = {}
         self.health = Health("ok", now_us())
         self._now_us = now_us
+        self._running = False
         self._healthy: asyncio.Future[None] | None = None
 
     @abc.abstractmethod
@@ -143,6 +144,8 @@ class Store(abc.ABC):
     async def wait_ok(self) -> None:
         """Return when ``health`` is ``ok``; raises :class:`StoreStopped` if the store is stopped before."""
         while self.health.state != "ok":
+            if not self._running:
+                raise self.stopped()
             if self._healthy is None:
                 self._healthy = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._healthy)

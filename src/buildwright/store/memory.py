@@ -49,7 +49,6 @@ class MemoryStore(Store):
         super().__init__(now_us)
         self._own = database is None
         self.database = database or MemoryDatabase()
-        self._running = False
 
     async def start(self) -> None:
         self._running = True

@@ -324,7 +324,6 @@ class PostgresStore(Store):
         self.name = name
         self._dsn = dsn
         self._limits = (writers, readers)
-        self._running = False
         self._writes = _Lanes(self, writers, transactions=True)
         self._reads = _Lanes(self, readers, transactions=False)
         self._tasks: dict[str, asyncio.Task[None]] = {}

@@ -152,7 +152,6 @@ class Session:
 
         Jobs whose outcome is a :class:`StoreAway` have not happened and can be given again.
         """
-        first.error = None
         jobs = [first]
         lost = self._together(jobs, more, clock)
         if lost is None:
@@ -162,7 +161,7 @@ class Session:
                 job.error = lost
             return jobs
         for job in jobs:
-            job.result, job.error, job.hints = None, None, None
+            job.result, job.hints = None, None
             failed = self._together([job], lambda: None, clock)
             if failed is not None:
                 job.error = failed
@@ -180,28 +179,14 @@ class Session:
         try:
             execute("BEGIN IMMEDIATE")
             while job is not None:
-                if not alone:
-                    execute("SAVEPOINT unit")
-                try:
-                    self.drive(job)
-                except StoreUnavailable:
-                    raise
-                except BaseException as error:  # whatever a unit raises is its caller's
-                    if not self.connection.in_transaction:
-                        raise StatementFailed(
-                            f"{job.unit.name}: the transaction ended by itself: {error}"
-                        ) from error
-                    self._undo(job, error, alone)
-                else:
-                    if not alone:
-                        execute("RELEASE unit")
-                    alone = False
+                job.error = None
+                if not job.future.done():  # else given up on, perhaps while the lock was waited for
+                    alone = self._one(job, alone)
                 now = clock()
                 job.seconds = now - begun
                 begun = now
                 job = more() if now < end and len(jobs) < GROUP_UNITS else None
                 if job is not None:
-                    job.error = None
                     jobs.append(job)
             execute("COMMIT")
         except sqlite3.Error as error:
@@ -210,16 +195,30 @@ class Session:
             return self._lost(error)
         return None
 
-    def _undo(self, job: Job[Any], error: BaseException, alone: bool) -> None:
-        """Take back what the refused unit has done, and nothing else."""
+    def _one(self, job: Job[Any], alone: bool) -> bool:
+        """One unit of the transaction; gives whether there still is nothing worth keeping in it."""
         execute = self._cursor.execute
-        if alone:
-            execute("ROLLBACK")
-            execute("BEGIN IMMEDIATE")
-        else:
-            execute("ROLLBACK TO unit")
+        if not alone:
+            execute("SAVEPOINT unit")
+        try:
+            self.drive(job)
+        except StoreUnavailable:
+            raise
+        except BaseException as error:  # whatever a unit raises is its caller's
+            if not self.connection.in_transaction:
+                text = f"{job.unit.name}: the transaction ended by itself: {error}"
+                raise StatementFailed(text) from error
+            if alone:
+                execute("ROLLBACK")
+                execute("BEGIN IMMEDIATE")
+            else:
+                execute("ROLLBACK TO unit")
+                execute("RELEASE unit")
+            job.error = error
+            return alone
+        if not alone:
             execute("RELEASE unit")
-        job.error = error
+        return False
 
     def _lost(self, error: StoreError) -> StoreError:
         if self.connection.in_transaction:
@@ -301,7 +300,6 @@ class SqliteStore(Store):
         self._reads: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._sessions: list[Session] = []
-        self._running = False
         self._stopping = threading.Event()
         self._owner: int | None = None
 
