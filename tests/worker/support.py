@@ -1,4 +1,4 @@
-"""A master for the worker's tests: the shipped `MasterSession` behind a real WebSocket server, with a store in memory.
+"""A master for the worker's tests: `MasterSession` behind a real WebSocket server, a store in memory.
 
 `FakeMaster` commits what comes to `records` and acknowledges it at once, unless told otherwise. It outlives
 its connections, as a store outlives masters: a new connection of the worker resumes from what is in
@@ -9,14 +9,13 @@ start`.
 import asyncio
 import base64
 import contextlib
-import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -56,7 +55,7 @@ class Outcome:
 
     def update(self, key: str) -> Any:
         values = [record.data for record in self.records if (record.kind, record.name) == ("u", key)]
-        return sum(values, []) if len(values) > 1 else values[0]
+        return [item for value in values for item in value] if len(values) > 1 else values[0]
 
 
 class FakeMaster:
@@ -150,6 +149,12 @@ class FakeMaster:
     async def until_output(self, id: str, text: bytes, kind: str = "o") -> None:
         await self.until(lambda: text in self.output(id, kind))
 
+    async def until_pulls(self, count: int) -> None:
+        await self.until(lambda: len(self.pulls) >= count)
+
+    async def until_lines(self, id: str, count: int) -> None:
+        await self.until(lambda: self.output(id).count(b"\n") >= count)
+
     def interrupt(self, id: str, why: str = "stop") -> None:
         self.tell(lambda session: session.interrupt(id, why))
 
@@ -159,9 +164,11 @@ class FakeMaster:
         self._flush()
 
     def acknowledge_all(self) -> None:
-        for id in list(self.session.open if self.session else []):
-            if self.records.get(id):
-                self.tell(lambda session, id=id: session.ack(id, len(self.records[id])))  # type: ignore[misc]
+        if self.session is not None:
+            for command in self.session.open:
+                if self.records.get(command):
+                    self.session.ack(command, len(self.records[command]))
+            self._flush()
 
     # Inside
 
@@ -279,7 +286,7 @@ class WorkerProcess:
         load(basedir)
         self._process: asyncio.subprocess.Process | None = None
 
-    async def __aenter__(self) -> "WorkerProcess":
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -322,7 +329,11 @@ def alive(pid: int) -> bool:
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(names(Path("/proc/self/fd")))
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
 
 
 async def eventually(condition: Callable[[], Any]) -> None:

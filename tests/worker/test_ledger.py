@@ -12,6 +12,14 @@ from buildwright_worker import posix
 from buildwright_worker.ledger import Ledger
 from tests.worker.support import alive
 
+FAMILY = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+print(os.getpid(), flush=True)
+time.sleep(1000)
+"""
+
 
 def test_identity_stays(tmp_path: Path) -> None:
     assert Ledger(tmp_path).identity == Ledger(tmp_path).identity
@@ -39,11 +47,8 @@ def test_an_entry_is_made_once(tmp_path: Path) -> None:
 def test_p4_recovery_kills_the_group_and_what_left_it(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.begin("c1")
-    script = (
-        "import os,time\nif os.fork() == 0:\n os.setsid()\nprint(os.getpid(), flush=True)\ntime.sleep(1000)"
-    )
     child = subprocess.Popen(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", FAMILY],
         env={**os.environ, posix.MARKER: ledger.marker("c1")},
         stdout=subprocess.PIPE,
         start_new_session=True,

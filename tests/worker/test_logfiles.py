@@ -25,7 +25,8 @@ async def test_what_was_there_before(fake_master: FakeMaster, basedir: Path) -> 
         (basedir / "sub" / name).write_text("old content\n")
     done = await fake_master.run(
         "c",
-        command="echo new >>appended; echo new >>followed; echo new >fresh; mv fresh rewritten; echo new >shorter",
+        command="for f in appended followed; do echo new >>$f; done; "
+        "echo new >fresh; mv fresh rewritten; echo new >shorter",
         workdir="sub",
         logfiles={
             "untouched": "untouched",
@@ -48,7 +49,10 @@ async def test_what_was_there_before(fake_master: FakeMaster, basedir: Path) -> 
 async def test_a_file_replaced_under_way_is_read_to_its_end_first(
     fake_master: FakeMaster, basedir: Path
 ) -> None:
-    script = "echo first >log; until test -e go; do sleep 0.05; done; echo last >>log; echo second >new; mv new log"
+    script = (
+        "echo first >log; until test -e go; do sleep 0.05; done; "
+        "echo last >>log; echo second >new; mv new log"
+    )
     await fake_master.begin("c", command=script, logfiles={"log": "log"})
     await fake_master.until_output("c", b"first\n", "l")
     (basedir / "go").touch()

@@ -173,7 +173,7 @@ class Agent:
                 continue
             failed += 1
             if failed % len(masters) == 0:
-                await self._until_done(asyncio.sleep(pause * random.uniform(0.5, 1.0)))  # noqa: S311  # jitter
+                await self._until_done(asyncio.sleep(pause * random.uniform(0.5, 1.0)))  # jitter
                 pause = min(pause * 2, LONGEST_PAUSE_S)
 
     async def _one_connection(self, session: WorkerSession, url: str, tls: ssl.SSLContext | None) -> None:
@@ -240,7 +240,7 @@ class Agent:
         try:
             session.receive(frame, _now())
         except ProtocolError as error:
-            logger.error("the master broke the protocol: %s", error)  # noqa: TRY400  # the text says it all
+            logger.error("the master broke the protocol: %s", error)  # the text says it all
             connection.close(f"protocol error: {error}")
             return
         assert self._runner is not None

@@ -193,7 +193,7 @@ class Runner:
         context.header(f"{text}\n")
         context.finish(Result(-1, "spawn", error=text))
 
-    def _append(  # noqa: PLR0917  # called once per record, by Context alone
+    def _append(  # called once per record, by Context alone
         self, id: str, spool: Spool, kind: str, time_us: int, data: Any, name: str, urgent: bool
     ) -> None:
         if id in self._settled or id not in self._contexts:

@@ -42,7 +42,7 @@ class FileCommand(Command):
             updates = self.work()
         except OSError as error:
             code, message = error.errno or 1, f"{error.filename}: {error.strerror}\n"
-        except Exception as error:  # noqa: BLE001  # the command must end, whatever it was
+        except Exception as error:  # the command must end, whatever it was
             code, message = 1, f"{type(error).__name__}: {error}\n"
         self.context.loop.call_soon_threadsafe(self._done, code, message, updates)
 

@@ -98,7 +98,7 @@ class Upload(Transfer):
             self._in_loop(self._end, 1, str(stopped))
         except OSError as error:
             self._in_loop(self._end, 1, f"can't upload {self.path}: {error.strerror}")
-        except Exception as error:  # noqa: BLE001  # the command must end, whatever it was
+        except Exception as error:  # the command must end, whatever it was
             self._in_loop(self._end, 1, f"can't upload {self.path}: {type(error).__name__}: {error}")
         else:
             self._in_loop(self._sent_all, stamp)
@@ -191,7 +191,7 @@ class Download(Transfer):
             self._in_loop(self._end, 1, str(stopped))
         except OSError as error:
             self._in_loop(self._end, 1, f"can't write {self.path}: {error.strerror}")
-        except Exception as error:  # noqa: BLE001  # the command must end, whatever it was
+        except Exception as error:  # the command must end, whatever it was
             self._in_loop(self._end, 1, f"can't write {self.path}: {type(error).__name__}: {error}")
         else:
             self._in_loop(self._end, 0)
