@@ -37,7 +37,7 @@ from buildwright.model.renderable import render
 from buildwright.model.results import RETRY
 from buildwright.model.snapshot import Snapshot
 from buildwright.model.workers import LocalWorker
-from buildwright.schedulers.force import ForceRefused, ForceScheduler, force
+from buildwright.schedulers.force import ForceScheduler
 from buildwright.schedulers.service import Schedulers
 from buildwright.schedulers.triggerable import Triggerable
 from buildwright.store.base import Store
@@ -49,8 +49,7 @@ from buildwright.store.units.control import GRACEFUL, KILLED
 from buildwright.store.units.registry import worker_wishes
 from buildwright.store.urls import open_store
 from buildwright.web.control import StoreControl
-from buildwright.web.errors import Refused
-from buildwright.web.services import Added, ForceForm, WebServices
+from buildwright.web.services import WebServices
 from buildwright.workers.attaching import Workers
 from buildwright.workers.endpoint import WorkerEndpoint
 from buildwright.workers.local import LocalWorkers
@@ -379,31 +378,17 @@ class Master:
             "schedulerid": self.services.registry.schedulers.get(scheduler),
         }
 
-    async def _force(
-        self, scheduler: str, params: Mapping[str, Any], owner: str, key: str | None
-    ) -> Added | None:
-        configured = self.snapshot.schedulers.get(scheduler)
-        if not isinstance(configured, ForceScheduler):
-            return None
-        try:
-            return await force(
-                self.store,
-                configured,
-                self.services.registry.schedulers[scheduler],
-                params,
-                owner=owner,
-                key=key,
-                builder_ids=self.services.registry.builders,
-                now_us=self.clock.now_us(),
-            )
-        except ForceRefused as refused:
-            raise Refused(refused.problems) from refused
-
     def _web_services(self, logs: LogReader) -> WebServices:
         return WebServices(
             store=self.store,
             bus=self.bus,
-            control=StoreControl(self.store, self.clock.now_us, self._force),
+            control=StoreControl(
+                self.store,
+                self.clock.now_us,
+                forms=lambda: {form.name: form for form in self._force_forms()},
+                scheduler_ids=lambda: self.services.registry.schedulers,
+                builder_ids=lambda: self.services.registry.builders,
+            ),
             logs=logs,
             snapshot=lambda: self.snapshot,
             now_us=self.clock.now_us,
@@ -413,7 +398,7 @@ class Master:
             gauges=self._gauges,
         )
 
-    def _force_forms(self) -> Sequence[ForceForm]:
+    def _force_forms(self) -> Sequence[ForceScheduler]:
         return [each for each in self.snapshot.schedulers.values() if isinstance(each, ForceScheduler)]
 
     def _unready(self) -> str:

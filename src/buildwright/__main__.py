@@ -1,0 +1,5 @@
+"""`python -m buildwright`."""
+
+from buildwright.cli import main
+
+main()
