@@ -8,13 +8,13 @@ one.
 from __future__ import annotations
 
 import importlib
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from buildwright.model.errors import suggest
 
 __all__ = ["changes", "schedulers", "secrets", "steps", "util", "worker"]
 
-_FORCE: Final = "buildwright.schedulers.force"
+_PARAMETERS: Final = "buildwright.schedulers.parameters"
 _RENDER: Final = "buildwright.model.render"
 _RESULTS: Final = "buildwright.model.results"
 
@@ -25,7 +25,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     "schedulers": {
         "AnyBranchScheduler": "buildwright.schedulers.basic",
         "Dependent": "buildwright.schedulers.dependent",
-        "ForceScheduler": _FORCE,
+        "ForceScheduler": "buildwright.schedulers.force",
         "Nightly": "buildwright.schedulers.timed",
         "Periodic": "buildwright.schedulers.timed",
         "SingleBranchScheduler": "buildwright.schedulers.basic",
@@ -45,34 +45,40 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "Trigger": "buildwright.steps.trigger",
     },
     "util": {
-        "BooleanParameter": _FORCE,
+        "AnyPropertyParameter": _PARAMETERS,
+        "BaseParameter": _PARAMETERS,
+        "BooleanParameter": _PARAMETERS,
         "BuildFactory": "buildwright.model.builders",
         "BuilderConfig": "buildwright.model.builders",
         "CANCELLED": _RESULTS,
         "ChangeFilter": "buildwright.model.filters",
-        "ChoiceStringParameter": _FORCE,
-        "CodebaseParameter": _FORCE,
+        "ChoiceStringParameter": _PARAMETERS,
+        "CodebaseParameter": _PARAMETERS,
         "EXCEPTION": _RESULTS,
         "FAILURE": _RESULTS,
-        "FixedParameter": _FORCE,
+        "FileParameter": _PARAMETERS,
+        "FixedParameter": _PARAMETERS,
         "FlattenList": _RENDER,
-        "IntParameter": _FORCE,
+        "IntParameter": _PARAMETERS,
         "Interpolate": _RENDER,
         "LogLineObserver": "buildwright.builds.observers",
         "MasterLock": "buildwright.model.locks",
-        "NestedParameter": _FORCE,
+        "NestedParameter": _PARAMETERS,
+        "ParameterGroup": _PARAMETERS,
+        "PatchParameter": _PARAMETERS,
         "Property": _RENDER,
         "RETRY": _RESULTS,
         "Results": _RESULTS,
         "SKIPPED": _RESULTS,
         "SUCCESS": _RESULTS,
         "Secret": _RENDER,
-        "StringParameter": _FORCE,
-        "TextParameter": _FORCE,
+        "StringParameter": _PARAMETERS,
+        "TextParameter": _PARAMETERS,
         "Transform": _RENDER,
-        "UserNameParameter": _FORCE,
+        "UserNameParameter": _PARAMETERS,
         "WARNINGS": _RESULTS,
         "WithProperties": _RENDER,
+        "WorkerChoiceParameter": _PARAMETERS,
         "WorkerLock": "buildwright.model.locks",
         "renderer": _RENDER,
     },
@@ -116,17 +122,79 @@ class Namespace:
         return f"<namespace buildwright.plugins.{self._name}>"
 
 
-changes = Namespace("changes")
-schedulers = Namespace("schedulers")
-secrets = Namespace("secrets")
-steps = Namespace("steps")
-util = Namespace("util")
-worker = Namespace("worker")
+if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test compares the two
 
+    class changes:  # noqa: N801 - a namespace
+        from buildwright.changes.gitpoller import GitPoller
 
-def lookup(name: str) -> Any:
-    """Whatever has this name in any namespace, or None."""
-    for namespace in (steps, schedulers, util, worker, changes, secrets):
-        if name in dir(namespace):
-            return getattr(namespace, name)
-    return None
+    class schedulers:  # noqa: N801 - a namespace
+        from buildwright.schedulers.basic import AnyBranchScheduler, SingleBranchScheduler
+        from buildwright.schedulers.dependent import Dependent
+        from buildwright.schedulers.force import ForceScheduler
+        from buildwright.schedulers.timed import Nightly, Periodic
+        from buildwright.schedulers.triggerable import Triggerable
+
+    class secrets:  # noqa: N801 - a namespace
+        from buildwright.model.secrets import SecretInAFile
+
+    class steps:  # noqa: N801 - a namespace
+        from buildwright.builds.step import BuildStep
+        from buildwright.steps.git import Git
+        from buildwright.steps.master import MasterShellCommand
+        from buildwright.steps.setproperty import SetPropertyFromCommand
+        from buildwright.steps.shell import ShellCommand
+        from buildwright.steps.transfer import FileDownload, FileUpload
+        from buildwright.steps.trigger import Trigger
+
+    class util:  # noqa: N801 - a namespace
+        from buildwright.builds.observers import LogLineObserver
+        from buildwright.model.builders import BuilderConfig, BuildFactory
+        from buildwright.model.filters import ChangeFilter
+        from buildwright.model.locks import MasterLock, WorkerLock
+        from buildwright.model.render import (
+            FlattenList,
+            Interpolate,
+            Property,
+            Secret,
+            Transform,
+            WithProperties,
+            renderer,
+        )
+        from buildwright.model.results import (
+            CANCELLED,
+            EXCEPTION,
+            FAILURE,
+            RETRY,
+            SKIPPED,
+            SUCCESS,
+            WARNINGS,
+            Results,
+        )
+        from buildwright.schedulers.parameters import (
+            AnyPropertyParameter,
+            BaseParameter,
+            BooleanParameter,
+            ChoiceStringParameter,
+            CodebaseParameter,
+            FileParameter,
+            FixedParameter,
+            IntParameter,
+            NestedParameter,
+            ParameterGroup,
+            PatchParameter,
+            StringParameter,
+            TextParameter,
+            UserNameParameter,
+            WorkerChoiceParameter,
+        )
+
+    class worker:  # noqa: N801 - a namespace
+        from buildwright.model.workers import LocalWorker, Worker
+
+else:
+    changes = Namespace("changes")
+    schedulers = Namespace("schedulers")
+    secrets = Namespace("secrets")
+    steps = Namespace("steps")
+    util = Namespace("util")
+    worker = Namespace("worker")

@@ -88,7 +88,7 @@ def _from_dict(given: dict[Any, Any], at: int, context: Context) -> BuilderConfi
         error(
             f"builder {given.get('name')!r} has no argument {key!r}",
             suggest(key, _BUILDER_ARGUMENTS),
-            context.places.at("builders", at, key if isinstance(key, str) else repr(key)),
+            context.places.at("builders", at, key),
         )
     made = BuilderConfig(**{key: value for key, value in given.items() if key not in unknown})
     made.where = where

@@ -49,10 +49,9 @@ class Context:
         """Report the keys of a dict that mean nothing."""
         for key in given:
             if key not in known:
-                shown_key = key if isinstance(key, str) else repr(key)
                 self.error(
-                    f"unknown key {key_text(*path, shown_key)}",
+                    f"unknown key {key_text(*path, key)}",
                     *path,
-                    shown_key,
+                    key,
                     hint=suggest(key, known) or f"known here: {', '.join(sorted(known))}",
                 )

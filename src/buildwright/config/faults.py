@@ -7,18 +7,20 @@ that does is the hint.
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
+import linecache
 import re
+import sys
 import traceback
-from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
 from buildwright.model.errors import ConfigError, ConfigErrors, suggest
 
-_UNEXPECTED = re.compile(r"(?P<what>\S+)\(\) got an unexpected keyword argument '(?P<name>\w+)'")
-_MISSING = re.compile(
-    r"(?P<what>\S+)\.__init__\(\) missing \d+ required (?:positional|keyword-only) arguments?: (?P<names>.*)"
-)
+_OF_CALL = re.compile(r"(?P<what>[\w.<>]+)\(\)(?= got | missing | takes )")
+_UNEXPECTED = re.compile(r"got an unexpected keyword argument '(?P<name>\w+)'")
 
 
 def as_errors(problem: BaseException, roots: tuple[str, ...], main: str) -> list[ConfigError]:
@@ -56,8 +58,9 @@ def _message(problem: BaseException) -> str:
         return f"the configuration asked the process to exit ({problem.code!r})"
     text = str(problem)
     name = type(problem).__name__
-    if isinstance(problem, TypeError):
-        text = text.replace(".__init__()", "()")
+    if isinstance(problem, TypeError) and (call := _OF_CALL.match(text)):
+        what = _call(problem.__traceback__)[0] or call["what"].removesuffix(".__init__")
+        text = f"{what}(){text[call.end() :]}"
     return f"{name}: {text}" if text else name
 
 
@@ -69,64 +72,81 @@ def _hint(problem: BaseException) -> str | None:
     if isinstance(problem, ModuleNotFoundError):
         return "is it installed in the environment of the master, or beside the configuration?"
     if isinstance(problem, ImportError) and problem.name is not None:
-        import sys
-
         wanted = re.match(r"cannot import name '(\w+)'", str(problem))
         module = sys.modules.get(problem.name)
         if wanted is not None and module is not None:
             return suggest(wanted.group(1), _public(module))
-    if isinstance(problem, TypeError):
-        return _hint_of_call(problem)
+    if isinstance(problem, TypeError) and (unexpected := _UNEXPECTED.search(str(problem))):
+        return _near_parameter(unexpected["name"], _call(problem.__traceback__)[1])
     return None
 
 
-def _public(holder: Any) -> Iterable[str]:
+def _public(holder: Any) -> list[str]:
     return [name for name in dir(holder) if not name.startswith("_")]
 
 
-def _names_at(trace: TracebackType | None) -> Iterable[str]:
-    frame = None
-    for each, _ in traceback.walk_tb(trace):
-        frame = each
-    if frame is None:
-        return ()
+def _innermost(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace
+
+
+def _names_at(trace: TracebackType | None) -> list[str]:
+    trace = _innermost(trace)
+    if trace is None:
+        return []
+    frame = trace.tb_frame
     return [*frame.f_locals, *frame.f_globals, *frame.f_builtins]
 
 
-def _hint_of_call(problem: TypeError) -> str | None:
-    """The nearest parameter's name, if the class or function that was called can be found from where it was
-    called.
-    """
-    unexpected = _UNEXPECTED.match(str(problem))
-    if unexpected is None:
-        return None
-    called = _called(unexpected["what"].removesuffix(".__init__").rpartition(".")[2], problem.__traceback__)
-    if called is None:
-        return None
-    import inspect
-
+def _call(trace: TracebackType | None) -> tuple[str | None, Any]:
+    """The call that raised before it reached any code: what it called, as it is written and as an object."""
+    trace = _innermost(trace)
+    if trace is None:
+        return None, None
+    frame = trace.tb_frame
+    places = itertools.islice(frame.f_code.co_positions(), trace.tb_lasti // 2, None)
+    line, end_line, start, end = next(places, (None, None, None, None))
+    if line is None or end_line is None:
+        return None, None
+    lines = [
+        linecache.getline(frame.f_code.co_filename, number).encode() for number in range(line, end_line + 1)
+    ]
+    lines[-1] = lines[-1][:end]
+    lines[0] = lines[0][start:]
     try:
-        parameters: list[str] = []
-        for each in inspect.getmro(called) if isinstance(called, type) else (called,):
-            function = vars(each).get("__init__") if isinstance(each, type) else each
-            if function is not None and function is not object.__init__:
-                parameters += [
-                    name
-                    for name, parameter in inspect.signature(function).parameters.items()
-                    if name != "self"
-                    and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-                ]
-    except (TypeError, ValueError):
-        return None
-    near = suggest(unexpected["name"], parameters)
-    return near or (f"it takes {', '.join(dict.fromkeys(parameters))}" if parameters else None)
+        tree = ast.parse(b"(" + b"".join(lines) + b")", mode="eval").body
+    except (SyntaxError, ValueError):
+        return None, None
+    if not isinstance(tree, ast.Call):
+        return None, None
+    written = ast.unparse(tree.func)
+    return written, _named(written.split("."), {**frame.f_builtins, **frame.f_globals, **frame.f_locals})
 
 
-def _called(name: str, trace: TracebackType | None) -> Any:
-    from buildwright import plugins
+def _named(parts: list[str], names: dict[str, Any]) -> Any:
+    """What a dotted name stands for; None if it is no such name."""
+    found = names.get(parts[0])
+    for part in parts[1:]:
+        found = getattr(found, part, None)
+    return found
 
-    frame = None
-    for each, _ in traceback.walk_tb(trace):
-        frame = each
-    found = None if frame is None else {**frame.f_globals, **frame.f_locals}.get(name)
-    return found if callable(found) else plugins.lookup(name)
+
+def _near_parameter(name: str, called: Any) -> str | None:
+    """The parameter that may be meant, or all that there are."""
+    functions = (
+        [vars(each).get("__init__") for each in called.__mro__] if isinstance(called, type) else [called]
+    )
+    parameters: dict[str, None] = {}
+    for function in functions:
+        if function is None or function is object.__init__:
+            continue
+        try:
+            found = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            continue
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        parameters.update(
+            (each.name, None) for each in found if each.kind not in kinds and each.name != "self"
+        )
+    return suggest(name, parameters) or (f"it takes {', '.join(parameters)}" if parameters else None)

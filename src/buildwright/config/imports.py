@@ -13,8 +13,9 @@ whole seconds, and so would miss an edit.
 
 ``sys.modules`` holds the newest generation's modules, for those who look there (`dataclasses`, `pickle`,
 `importlib.import_module`); a finder at the front of ``sys.meta_path`` answers from the generation that is
-being loaded in this context, or else from the one that runs. When a load fails, ``sys.modules``, ``sys.path``
-and the environment are put back as they were.
+being loaded in this context, or else from the one that runs. (What others find there by name while a load is
+under way is that load's, so only import statements are apart at any time.) When a load fails,
+``sys.modules``, ``sys.path`` and the environment are put back as they were.
 
 Hooks give names of other worlds to our own classes: a hook that knows a name is asked before anything else.
 """
@@ -265,6 +266,8 @@ class _Finder(MetaPathFinder):
             if missing.name == fullname:
                 return None
             raise
+        # Python would take a module that turned up meanwhile as a hint of how to load it, and load it again.
+        sys.modules.pop(fullname, None)
         return ModuleSpec(fullname, _Ready(module), origin=getattr(module, "__file__", None))
 
 

@@ -7,6 +7,7 @@ are an error, else a warning.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -137,8 +138,7 @@ def _texts(config: Mapping[Any, Any], context: Context, found: dict[str, Any]) -
             found["log_encoding"] = encoding
         elif context.wanted(encoding, str, "the name of an encoding or a function", "logEncoding"):
             try:
-                b"".decode(encoding)
-                found["log_encoding"] = encoding
+                found["log_encoding"] = codecs.lookup(encoding).name
             except LookupError:
                 context.error(f"{key_text('logEncoding')}: there is no encoding {encoding!r}", "logEncoding")
 

@@ -76,7 +76,7 @@ def _load(path: Path, basedir: Path, generation: Generation, collector: Collecto
     whole = True
     try:
         generation.run_main(path, source, {"basedir": str(basedir)})
-    except (Exception, SystemExit) as problem:  # noqa: BLE001 - whatever a user's file raises is an error of that file
+    except (Exception, SystemExit) as problem:
         collector.errors.extend(as_errors(problem, generation.roots, str(path)))
         whole = False
     names = vars(generation.modules[MAIN]) if MAIN in generation.modules else {}
@@ -111,7 +111,7 @@ def _configure(
             continue
         try:
             configure(config)
-        except Exception as problem:  # noqa: BLE001 - as above
+        except Exception as problem:
             collector.errors.extend(as_errors(problem, generation.roots, str(path)))
             return False
     return True

@@ -86,8 +86,8 @@ def collected(token: contextvars.Token[Collector | None]) -> None:
 def caller_location(root: str | tuple[str, ...] | None = None, made: object = None) -> Where | None:
     """The nearest calling frame outside this package; inside ``root``, if there is one there.
 
-    Constructors of ``made`` (or of the object whose constructor of ours this is called from) are passed over: what
-    counts is where a subclass of the user's was asked for, not where it calls ours.
+    Constructors of ``made`` (or of the object in whose constructor of ours this is called) are passed over:
+    what counts is where a subclass of the user's was asked for, not where it calls ours.
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - a cheap way to the caller's line
     nearest: Where | None = None
