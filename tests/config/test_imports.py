@@ -1,4 +1,4 @@
-"""A configuration's modules: afresh at each load; the running one sees nothing of a failed or parallel one."""
+"""Modules of a configuration: afresh at each load, and no failed or parallel load is seen by the running one."""
 
 import asyncio
 import importlib
