@@ -1,4 +1,4 @@
-"""Modules of a configuration: afresh at each load, and no failed or parallel load is seen by the running one."""
+"""Modules of a configuration: afresh at each load, and no failed or parallel load is seen by the other."""
 
 import asyncio
 import importlib

@@ -1,7 +1,7 @@
 """Renderables: Interpolate against a table and against another way to evaluate it, and all the others."""
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -30,18 +30,23 @@ async def known_secret(name: Any) -> Any:
     return SECRETS.get(name)
 
 
+class BuildWorker:
+    """What a renderable asks of a build's worker."""
+
+    info: ClassVar[dict[str, str]] = {"system": "posix"}
+    properties = Properties(os="linux", system="overridden by what the worker says")
+
+
 class Build:
     """What a renderable asks of a build."""
 
-    def __init__(self, stamps: Any = (), info: Any = None) -> None:
+    worker = BuildWorker()
+
+    def __init__(self, stamps: list[SourceStamp]) -> None:
         self.stamps = stamps
-        self.info = info
 
-    def getSourceStamp(self, codebase: Any = "") -> Any:
+    def getSourceStamp(self, codebase: str = "") -> SourceStamp | None:
         return next((stamp for stamp in self.stamps if stamp.codebase == codebase), None)
-
-    def getWorkerInfo(self) -> Any:
-        return self.info
 
 
 def props(**values: Any) -> Any:
@@ -51,7 +56,7 @@ def props(**values: Any) -> Any:
         SourceStamp(branch="main", revision="abc"),
         SourceStamp(codebase="lib", branch=None, revision="def"),
     ]
-    made.build = Build(stamps, {"os": "linux"})
+    made.build = Build(stamps)
     return made
 
 
@@ -108,7 +113,7 @@ def rendered(value: Any, properties: Any = None) -> Any:
         ("%(src:lib:branch:-trunk)s", ""),
         ("%(src:lib:branch:~trunk)s", "trunk"),
         ("%(src:absent:branch:-none)s", "none"),
-        ("%(worker:os)s %(worker:cpu:-?)s", "linux ?"),
+        ("%(worker:system)s %(worker:os)s %(worker:cpu:-?)s", "posix linux ?"),
         ("%(secret:key)s", "s3cr3t"),
         ("%(prop:empty:~%(secret:key)s)s", "s3cr3t"),
     ],

@@ -140,12 +140,10 @@ def _of_stamp(stamp: Any, attribute: str) -> Any:
 
 def _of_worker(props: Properties, key: str) -> Any:
     build = props.getBuild()
-    info = build.getWorkerInfo() if build is not None else None
-    if info is None:
+    if build is None:
         return _MISSING
-    if isinstance(info, Properties):
-        return info.getProperty(key) if key in info else _MISSING
-    return info.get(key, _MISSING)
+    worker = build.worker
+    return worker.info[key] if key in worker.info else worker.properties.getProperty(key, _MISSING)
 
 
 def parse(text: str) -> list[str | _Place]:
