@@ -138,7 +138,7 @@ async def side_of(measurement: Measurement, side: Side, failures: list[str]) -> 
     print(f"{side.name}: {names} ...", file=sys.stderr, flush=True)
     try:
         return await measurement.measure(side, side.name == "peer")
-    except Exception:  # noqa: BLE001 - one row's failure is told at the end and spoils no other row
+    except Exception:  # one row's failure is told at the end and spoils no other row
         failures.append(f"{side.name}: {names}\n{traceback.format_exc()}")
         return {}
 
