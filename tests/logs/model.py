@@ -39,7 +39,7 @@ class Model:
         self.complete = True
 
     def merged(self) -> bytes:
-        """All streams: each line with its newline; what ended without one, at the end, is only parted by it."""
+        """All streams: each line with its newline; what ended without one, at the end, is parted by it."""
         whole = self.ended_by_newline if self.complete else len(self.lines)
         halves = [text for _, text in self.lines[whole:]] + [bytes(half) for half in self.halves.values()]
         return b"".join(text + b"\n" for _, text in self.lines[:whole]) + b"\n".join(halves)
