@@ -10,6 +10,8 @@ import asyncio
 import base64
 import contextlib
 import signal
+import ssl
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -59,7 +61,10 @@ class Outcome:
 
 
 class FakeMaster:
-    def __init__(self, *, window: int = 1 << 22, deadman_s: float = 3600) -> None:
+    def __init__(
+        self, *, window: int = 1 << 22, deadman_s: float = 3600, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._tls = tls
         self.window = window
         self.deadman_s = deadman_s
         self.acknowledges = True
@@ -93,6 +98,7 @@ class FakeMaster:
             max_size=1 << 20,
             ping_interval=None,
             process_request=self._check,
+            ssl=self._tls,
         )
         self._port = next(iter(self._server.sockets)).getsockname()[1]
 
@@ -309,6 +315,10 @@ class WorkerProcess:
         self.process.send_signal(signal.SIGKILL)
         await self.process.wait()
 
+    def inside(self, name: str) -> Path:
+        """A file of the worker's directory as the worker sees it."""
+        return Path(f"/proc/{self.process.pid}/root{self.basedir}/{name}")
+
     @property
     def log(self) -> str:
         return (self.basedir / "log").read_text(encoding="utf-8")
@@ -342,3 +352,14 @@ async def eventually(condition: Callable[[], Any]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen within 30 s"
         await asyncio.sleep(0.01)
+
+
+def resident_kib(pid: int) -> int:
+    """The memory of a process."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    [size] = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")]
+    return size
+
+
+def run_command(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)

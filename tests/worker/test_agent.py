@@ -11,7 +11,7 @@ import pytest
 from buildwright_worker import agent as agent_module
 from buildwright_worker import posix
 from buildwright_worker.agent import Agent
-from buildwright_worker.protocol import CommandAnswer, Hello
+from buildwright_worker.protocol import CommandAnswer, Hello, encode
 from buildwright_worker.protocol import messages as m
 from tests.worker.support import FakeMaster, alive, config_for, eventually, master, names, running_agent
 
@@ -248,9 +248,9 @@ async def test_a_silent_master_is_left(monkeypatch: pytest.MonkeyPatch, basedir:
         b"\xc1",
         b"x" * 100,
         b"x" * ((1 << 20) + 1),
-        m.encode(m.Window(1))[:-1],
-        m.encode(m.Start(99, "c", "shell", {}, [])),
-        m.encode(m.Hello(1, "b", "l", {}, [], [], [])),
+        encode(m.Window(1))[:-1],
+        encode(m.Start(99, "c", "shell", {}, [])),
+        encode(m.Hello(1, "b", "l", {}, [], [], [])),
     ],
     ids=["empty", "reserved", "text", "oversize", "half", "future", "not-mine"],
 )

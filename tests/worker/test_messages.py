@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildwright_worker.protocol import ProtocolError, codec
 from buildwright_worker.protocol import messages as m
 
 counts = st.integers(0, (1 << 63) - 1)
@@ -78,60 +79,62 @@ any_message = st.one_of(
 
 @given(any_message)
 def test_a_message_comes_back(message: m.Message) -> None:
-    assert m.decode(m.encode(message)) == message
+    assert codec.decode(codec.encode(message)) == message
 
 
 @given(st.lists(records, min_size=1, max_size=8), ids, small)
 def test_packed_records_make_the_same_frame_as_a_message(batch: list[m.Record], id: str, first: int) -> None:
-    packed = [m.pack_record(*record) for record in batch]
-    assert [m.unpack_record(one) for one in packed] == batch
-    assert m.decode(m.records_frame(id, first, packed)) == m.Records(id, first, batch)
+    packed = [codec.pack_record(*record) for record in batch]
+    assert [codec.unpack_record(one) for one in packed] == batch
+    assert codec.decode(codec.records_frame(id, first, packed)) == m.Records(id, first, batch)
 
 
 @pytest.mark.parametrize("size", [0, 255, 256, 65535, 65536])
 def test_record_sizes(size: int) -> None:
     data = bytes(size)
-    frame = m.records_frame("c", 0, [m.pack_record("o", 1, data)])
-    assert m.decode(frame) == m.Records("c", 0, [m.Record("o", 1, data, "")])
+    frame = codec.records_frame("c", 0, [codec.pack_record("o", 1, data)])
+    assert codec.decode(frame) == m.Records("c", 0, [m.Record("o", 1, data, "")])
 
 
 def test_a_record_has_a_limit() -> None:
-    with pytest.raises(m.ProtocolError, match="more than 65536"):
-        m.pack_record("o", 1, bytes(65537))
-    with pytest.raises(m.ProtocolError, match="more than"):
-        m.pack_record("u", 1, "x" * 70000, "key")
+    with pytest.raises(ProtocolError, match="more than 65536"):
+        codec.pack_record("o", 1, bytes(65537))
+    with pytest.raises(ProtocolError, match="more than"):
+        codec.pack_record("u", 1, "x" * 70000, "key")
 
 
 def test_file_names_that_are_not_utf8_come_back() -> None:
     name = b"caf\xe9".decode("utf-8", "surrogateescape")
     record = m.Record("u", 1, [name], "files")
-    assert m.decode(m.records_frame("c", 0, [m.pack_record(*record)])) == m.Records("c", 0, [record])
+    assert codec.decode(codec.records_frame("c", 0, [codec.pack_record(*record)])) == m.Records(
+        "c", 0, [record]
+    )
 
 
 def test_an_unsendable_value_says_so() -> None:
-    with pytest.raises(m.ProtocolError, match="cannot be sent"):
-        m.encode(m.Start(1, "c", "shell", {"command": object()}, []))
-    with pytest.raises(m.ProtocolError, match="more than a frame"):
-        m.encode(m.Start(1, "c", "shell", {"initialStdin": "x" * m.MAX_FRAME}, []))
+    with pytest.raises(ProtocolError, match="cannot be sent"):
+        codec.encode(m.Start(1, "c", "shell", {"command": object()}, []))
+    with pytest.raises(ProtocolError, match="more than a frame"):
+        codec.encode(m.Start(1, "c", "shell", {"initialStdin": "x" * m.MAX_FRAME}, []))
 
 
 @given(st.binary(max_size=200))
 def test_garbage_is_a_protocol_error_or_a_message(data: bytes) -> None:
     try:
-        message = m.decode(data)
-    except m.ProtocolError:
+        message = codec.decode(data)
+    except ProtocolError:
         return
-    assert m.decode(m.encode(message)) == message
+    assert codec.decode(codec.encode(message)) == message
 
 
 @given(any_message, st.data())
 def test_a_cut_or_lengthened_frame_is_a_protocol_error(message: m.Message, data: st.DataObject) -> None:
-    frame = m.encode(message)
+    frame = codec.encode(message)
     cut = data.draw(st.integers(0, len(frame) - 1))
-    with pytest.raises(m.ProtocolError):
-        m.decode(frame[:cut])
-    with pytest.raises(m.ProtocolError):
-        m.decode(frame + b"\x00")
+    with pytest.raises(ProtocolError):
+        codec.decode(frame[:cut])
+    with pytest.raises(ProtocolError):
+        codec.decode(frame + b"\x00")
 
 
 @pytest.mark.parametrize(
@@ -169,27 +172,27 @@ def test_a_cut_or_lengthened_frame_is_a_protocol_error(message: m.Message, data:
     ],
 )
 def test_wrong_types_are_protocol_errors(value: Any) -> None:
-    with pytest.raises(m.ProtocolError):
-        m.decode(msgpack.packb(value, strict_types=False))
+    with pytest.raises(ProtocolError):
+        codec.decode(msgpack.packb(value, strict_types=False))
 
 
 def test_deep_nesting_is_a_protocol_error() -> None:
     deep: Any = []
     for _ in range(100):
         deep = [deep]
-    with pytest.raises(m.ProtocolError, match="deep"):
-        m.decode(msgpack.packb([17, 1, "c", "shell", {"a": deep}, []]))
-    with pytest.raises(m.ProtocolError):
-        m.decode(b"\x91" * 5000 + b"\xc0")
+    with pytest.raises(ProtocolError, match="deep"):
+        codec.decode(msgpack.packb([17, 1, "c", "shell", {"a": deep}, []]))
+    with pytest.raises(ProtocolError):
+        codec.decode(b"\x91" * 5000 + b"\xc0")
 
 
 def test_oversize_is_a_protocol_error() -> None:
-    with pytest.raises(m.ProtocolError, match="more than"):
-        m.decode(bytes(m.MAX_FRAME + 1))
+    with pytest.raises(ProtocolError, match="more than"):
+        codec.decode(bytes(m.MAX_FRAME + 1))
 
 
 def test_an_error_never_shows_a_value() -> None:
     frame = msgpack.packb([17, 1, "c", "shell", {}, [["name", ["hunter2"]]]])
-    with pytest.raises(m.ProtocolError) as caught:
-        m.decode(frame)
+    with pytest.raises(ProtocolError) as caught:
+        codec.decode(frame)
     assert "hunter2" not in str(caught.value)

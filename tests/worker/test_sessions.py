@@ -17,10 +17,12 @@ from buildwright_worker.protocol import (
     Result,
     Secret,
     WorkerSession,
+    decode,
+    encode,
 )
 from buildwright_worker.protocol import master_side as ms
 from buildwright_worker.protocol import messages as m
-from buildwright_worker.protocol import worker_side as ws
+from buildwright_worker.protocol import worker_events as ws
 
 END = Result(0, elapsed_us=5)
 
@@ -230,7 +232,7 @@ def test_p4_a_lost_command_is_not_started_again_and_is_said_until_forgotten() ->
     worker.lost("c", "the worker was killed")
     worker.connected(0)
     [frame] = worker.take_outgoing()
-    hello = m.decode(frame)
+    hello = decode(frame)
     assert isinstance(hello, m.Hello)
     assert hello.lost == [m.LostCommand("c", "the worker was killed")]
     worker.disconnected()
@@ -262,9 +264,9 @@ def test_p3_frames_of_an_older_attachment_are_refused() -> None:
     for frame in old.take_outgoing():
         worker.receive(frame, 0)
     assert worker.events() == []
-    refusals = [m.decode(frame) for frame in worker.take_outgoing()]
+    refusals = [decode(frame) for frame in worker.take_outgoing()]
     assert refusals == [m.Refused("b", 1), m.Refused("a", 1)]
-    old.receive(m.encode(m.Refused("b", 1)), 0)
+    old.receive(encode(m.Refused("b", 1)), 0)
     assert old.events() == [ms.RefusedReceived("b", 1)]
 
 
@@ -277,20 +279,20 @@ def test_p3_a_welcome_with_an_older_number_is_refused_and_left() -> None:
     assert not worker.welcomed
     assert worker.attachment == 5
     assert worker.events() == [ws.Detached("m4 welcomed with an older attachment")]
-    assert worker.take_outgoing() == [m.encode(m.Refused("", 4))]
+    assert worker.take_outgoing() == [encode(m.Refused("", 4))]
 
 
 def test_orders_before_a_welcome_are_errors_and_after_a_detach_ignored() -> None:
     worker = new_worker()
     worker.connected(0)
     with pytest.raises(ProtocolError, match="before its welcome"):
-        worker.receive(m.encode(m.Start(1, "c", "shell", {}, [])), 0)
+        worker.receive(encode(m.Start(1, "c", "shell", {}, [])), 0)
     worker.disconnected()
     master = attach(worker)
     master.detach("lease lapsed")
     to_worker(master, worker)
     worker.events()
-    worker.receive(m.encode(m.Start(1, "c", "shell", {}, [])), 0)
+    worker.receive(encode(m.Start(1, "c", "shell", {}, [])), 0)
     assert worker.events() == []
     assert worker.held == []
 
@@ -345,7 +347,7 @@ def test_records_that_are_not_kept_make_a_command_lost(wanted: int) -> None:
     worker.lost("c", "killed")
     worker.disconnected()
     worker.connected(0)
-    hello = m.decode(worker.take_outgoing()[0])
+    hello = decode(worker.take_outgoing()[0])
     assert isinstance(hello, m.Hello)
     assert (hello.commands, hello.lost) == ([], [m.LostCommand("c", "killed")])
 
@@ -362,7 +364,7 @@ def test_a_welcome_must_answer_every_command() -> None:
     with pytest.raises(ValueError, match="no answer"):
         master.welcome(attachment=2, master="m", deadman_s=60, window=10, commands=[])
     with pytest.raises(ProtocolError, match="no answer"):
-        worker.receive(m.encode(m.Welcome(2, "m", 60.0, 10, [], 20.0, 2.0)), 0)
+        worker.receive(encode(m.Welcome(2, "m", 60.0, 10, [], 20.0, 2.0)), 0)
 
 
 # Credit
@@ -412,7 +414,7 @@ def test_commands_take_turns() -> None:
     for command in ("a", "b"):
         for _ in range(8):
             worker.append(command, "o", 1, bytes(65536))
-    frames = [m.decode(frame) for frame in worker.take_outgoing(1 << 24)]
+    frames = [decode(frame) for frame in worker.take_outgoing(1 << 24)]
     assert [frame.id for frame in frames if isinstance(frame, m.Records)][:4] == ["a", "b", "a", "b"]
 
 
@@ -530,7 +532,7 @@ def test_becoming_busy_asks_at_once_after_long_idleness() -> None:
     master.start("c", "shell", {})
     master.take_outgoing()
     master.tick(19.0)
-    assert [type(m.decode(frame)) for frame in master.take_outgoing()] == [m.Ping]
+    assert [type(decode(frame)) for frame in master.take_outgoing()] == [m.Ping]
 
 
 # The dead-man
@@ -570,7 +572,7 @@ def test_no_dead_man_without_a_running_command() -> None:
 def test_a_hello_comes_first_and_once() -> None:
     master = MasterSession(now=0)
     with pytest.raises(ProtocolError, match="before Hello"):
-        master.receive(m.encode(m.Pull("c", 0, 1)), 0)
+        master.receive(encode(m.Pull("c", 0, 1)), 0)
     worker = new_worker()
     worker.connected(0)
     [hello] = worker.take_outgoing()
@@ -581,7 +583,7 @@ def test_a_hello_comes_first_and_once() -> None:
 
 def test_another_version_says_what_to_do() -> None:
     with pytest.raises(ProtocolError, match="install a worker of the master's release"):
-        MasterSession(now=0).receive(m.encode(m.Hello(2, "b", "l", {}, [], [], [])), 0)
+        MasterSession(now=0).receive(encode(m.Hello(2, "b", "l", {}, [], [], [])), 0)
 
 
 @pytest.mark.parametrize(
@@ -600,7 +602,7 @@ def test_what_a_worker_may_not_send(message: m.Message) -> None:
     master = attach(worker)
     master.start("c", "shell", {})
     with pytest.raises(ProtocolError):
-        master.receive(m.encode(message), 0)
+        master.receive(encode(message), 0)
 
 
 @pytest.mark.parametrize(
@@ -619,7 +621,7 @@ def test_what_a_master_may_not_send(message: m.Message) -> None:
     master.start("c", "shell", {})
     to_worker(master, worker)
     with pytest.raises(ProtocolError):
-        worker.receive(m.encode(message), 0)
+        worker.receive(encode(message), 0)
 
 
 def test_a_record_after_the_result_is_a_bug_of_the_caller() -> None:

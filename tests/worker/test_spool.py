@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from buildwright_worker import spool as spool_module
-from buildwright_worker.protocol.worker_side import MemoryStore
+from buildwright_worker.protocol.store import MemoryStore
 from buildwright_worker.spool import SpoolSpace
 
 steps = st.lists(

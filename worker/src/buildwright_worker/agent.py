@@ -34,7 +34,7 @@ from .commands import KINDS
 from .connection import ConnectFailed, Connection, connect
 from .ledger import Ledger
 from .protocol import PeerSilent, ProtocolError, WorkerSession
-from .protocol import worker_side as events
+from .protocol import worker_events as events
 from .runner import Runner
 from .spool import SpoolSpace
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 30.0
+LONGEST_PAUSE_S = 5.0
 LASTING_S = 5.0  # a connection that ended earlier counts as a failure
 ANSWER_S = 20.0  # for a connection, and again for its upgrade
 WELCOME_S = 60.0

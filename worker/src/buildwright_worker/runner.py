@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .config import AgentConfig
     from .ledger import Ledger
     from .protocol import WorkerSession
-    from .protocol import worker_side as events
+    from .protocol import worker_events as events
     from .spool import Spool, SpoolSpace
 
 logger = logging.getLogger(__name__)

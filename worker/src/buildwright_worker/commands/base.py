@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
-    from buildwright_worker.protocol.worker_side import DataArrived
+    from buildwright_worker.protocol.worker_events import DataArrived
     from buildwright_worker.spool import Spool
 
 

@@ -25,7 +25,7 @@ from buildwright_worker.protocol import Result
 from .base import ArgumentError, Command, Context, flag, number, text
 
 if TYPE_CHECKING:
-    from buildwright_worker.protocol.worker_side import DataArrived
+    from buildwright_worker.protocol.worker_events import DataArrived
 
 PIECE = 1 << 18
 

@@ -1,12 +1,16 @@
 """What a master and a worker say to each other, and both ends of the session, without any I/O.
 
-messages     the messages and their bytes: `encode`, `decode`, `ProtocolError`
-worker_side  `WorkerSession`, which lives as long as a worker process, over all its connections
+messages     the messages
+codec        their bytes: `encode`, `decode`; `checks` has the checks and `ProtocolError`
+worker_side  `WorkerSession`, which lives as long as a worker process, over all its connections;
+             `worker_events` and `store` are what it says and what it needs
 master_side  `MasterSession`, one per connection
 liveness     when to ping, and when the peer is called dead
 masking      `Masker`, which keeps secret values out of streams
 """
 
+from .checks import ProtocolError, valid_id
+from .codec import decode, encode
 from .liveness import PeerSilent
 from .masking import Masker
 from .master_side import MasterSession
@@ -18,13 +22,9 @@ from .messages import (
     HeldCommand,
     Hello,
     LostCommand,
-    ProtocolError,
     Record,
     Result,
     Secret,
-    decode,
-    encode,
-    valid_id,
 )
 from .worker_side import WorkerSession
 

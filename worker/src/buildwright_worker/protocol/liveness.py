@@ -10,7 +10,7 @@ about the peer. So when a tick comes much later than it was due, the count begin
 
 from __future__ import annotations
 
-from .messages import ProtocolError
+from .checks import ProtocolError
 
 GRACE_S = 3.0
 OVERSLEPT_S = 3.0

@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Union
 
+from .checks import ProtocolError, valid_id
+from .codec import decode, encode
 from .liveness import Liveness
 from .messages import (
     VERSION,
@@ -34,7 +36,6 @@ from .messages import (
     Interrupt,
     Ping,
     Pong,
-    ProtocolError,
     Pull,
     Record,
     Records,
@@ -45,9 +46,6 @@ from .messages import (
     Start,
     Welcome,
     Window,
-    decode,
-    encode,
-    valid_id,
 )
 
 # Events

@@ -30,8 +30,10 @@ again.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Callable, NamedTuple, Protocol, Union
+from typing import Any, Callable
 
+from .checks import ProtocolError
+from .codec import decode, encode, pack_record, records_frame
 from .liveness import Liveness
 from .messages import (
     RECORDS_PER_FRAME,
@@ -47,146 +49,28 @@ from .messages import (
     LostCommand,
     Ping,
     Pong,
-    ProtocolError,
     Pull,
     Refused,
     Result,
     Room,
-    Secret,
     Shutdown,
     Start,
     Welcome,
     Window,
-    decode,
-    encode,
-    pack_record,
-    records_frame,
 )
-
-
-class RecordStore(Protocol):
-    """Where a command's packed records wait for their acknowledgement."""
-
-    first: int  # number of the oldest record kept
-    next: int  # number that the next record gets
-
-    def append(self, packed: bytes) -> None:
-        """Keep one more record."""
-
-    def read(self, start: int, budget: int) -> list[bytes]:
-        """Records from number `start` on, of at most `budget` bytes, at least one if there is one."""
-
-    def drop(self, next: int) -> None:
-        """Forget the records before number `next`."""
-
-    def close(self) -> None:
-        """Forget everything."""
-
-
-class MemoryStore:
-    """A RecordStore that keeps all in memory."""
-
-    def __init__(self) -> None:
-        self.first = 0
-        self.next = 0
-        self._records: deque[bytes] = deque()
-
-    def append(self, packed: bytes) -> None:
-        self._records.append(packed)
-        self.next += 1
-
-    def read(self, start: int, budget: int) -> list[bytes]:
-        chosen: list[bytes] = []
-        for number in range(start, self.next):
-            packed = self._records[number - self.first]
-            budget -= len(packed)
-            if budget < 0 and chosen:
-                break
-            chosen.append(packed)
-        return chosen
-
-    def drop(self, next: int) -> None:
-        while self.first < next and self._records:
-            self._records.popleft()
-            self.first += 1
-
-    def close(self) -> None:
-        self.drop(self.next)
-
-
-# Events
-
-
-class Welcomed(NamedTuple):
-    """The master has taken this worker on."""
-
-    attachment: int
-    master: str
-
-
-class StartWanted(NamedTuple):
-    """Start this command: it was never heard of before."""
-
-    id: str
-    kind: str
-    args: dict[str, Any]
-    secrets: list[Secret]
-
-
-class InterruptWanted(NamedTuple):
-    """Kill this running command; its result follows as usual."""
-
-    id: str
-    why: str
-
-
-class Forgotten(NamedTuple):
-    """The command, or its loss, is settled: drop its ledger entry, and kill it if it runs."""
-
-    id: str
-
-
-class Unresumable(NamedTuple):
-    """The command cannot go on for this master: kill it, then call `lost`."""
-
-    id: str
-    why: str
-
-
-class DataArrived(NamedTuple):
-    """The answer to the command's pull."""
-
-    id: str
-    offset: int
-    data: bytes
-    eof: bool
-
-
-class Detached(NamedTuple):
-    """The master has no authority: close the connection and try another one."""
-
-    why: str
-
-
-class ShutdownWanted(NamedTuple):
-    """End the process when no command is held any more."""
-
-
-class DeadmanPassed(NamedTuple):
-    """Without a master for too long: kill what runs."""
-
-
-Event = Union[
-    Welcomed,
-    StartWanted,
-    InterruptWanted,
-    Forgotten,
-    Unresumable,
+from .store import MemoryStore, RecordStore
+from .worker_events import (
     DataArrived,
-    Detached,
-    ShutdownWanted,
     DeadmanPassed,
-]
+    Detached,
+    Event,
+    Forgotten,
+    InterruptWanted,
+    ShutdownWanted,
+    StartWanted,
+    Unresumable,
+    Welcomed,
+)
 
 
 class _Held:
