@@ -112,4 +112,74 @@ def fill_peer(database: Path) -> None:
     connection.close()
 
 
-FILL = {"peer": fill_peer}
+def fill_ours(database: Path) -> None:
+    """The same history; properties lie in the build's and the buildset's row, times are microseconds."""
+    second = 1_000_000
+    connection = sqlite3.connect(database)
+    with connection:
+        ids = dict(connection.execute("SELECT name, id FROM builders"))
+        workers = dict(connection.execute("SELECT name, id FROM workers"))
+        (master,) = connection.execute("SELECT id FROM masters").fetchone()
+        waiting, built = ids["waiting"], sorted(ids.values())
+        stamp = connection.execute(
+            "INSERT INTO sourcestamps (ss_hash, branch, revision, created_at) VALUES ('x', 'main', 'abc', ?)",
+            (START * second,),
+        ).lastrowid
+        every = range(1, BUILDS + PENDING + 1)
+        forced = '{"owner":["somebody","Force Build Form"]}'
+        insert(
+            connection,
+            "buildsets",
+            "id, reason, submitted_at, complete, complete_at, results, properties",
+            (
+                (n, "history", at * second, 1, (at + 5) * second, result, forced)
+                if n <= BUILDS
+                else (n, "history", at * second, 0, None, -1, forced)
+                for n, at, result in rows(BUILDS + PENDING)
+            ),
+        )
+        insert(connection, "buildset_sourcestamps", "buildsetid, sourcestampid", ((n, stamp) for n in every))
+        insert(
+            connection,
+            "buildrequests",
+            "id, buildsetid, builderid, priority, submitted_at, claimed_by, claimed_at, complete, "
+            "complete_at, results, attempts",
+            (
+                (
+                    n,
+                    n,
+                    built[n % len(built)],
+                    0,
+                    at * second,
+                    master,
+                    at * second,
+                    1,
+                    (at + 5) * second,
+                    result,
+                    1,
+                )
+                if n <= BUILDS
+                else (n, n, waiting, n % 3, at * second, None, None, 0, None, -1, 0)
+                for n, at, result in rows(BUILDS + PENDING)
+            ),
+        )
+        insert(
+            connection,
+            "builds",
+            "id, number, builderid, buildrequestid, attempt, workerid, masterid, started_at, complete_at, "
+            "results, state_string, properties",
+            (
+                (
+                    *(n, n, built[n % len(built)], n, 1, workers["worker0"], master),
+                    *(at * second, (at + 5) * second, result, "build successful"),
+                    '{"owners":[["somebody"],"Build"],"branch":["main","Build"]}',
+                )
+                for n, at, result in rows(BUILDS)
+            ),
+        )
+        connection.execute("UPDATE builders SET next_number = ?", (BUILDS + 1,))
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+FILL = {"ours": fill_ours, "peer": fill_peer}

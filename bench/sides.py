@@ -88,7 +88,7 @@ class Ours(Side):
     bin = Path(sys.executable).parent
 
     def create_master(self, home: Path, setup: Setup) -> list[str | Path]:  # noqa: ARG002 - the peer needs it
-        return [self.bin / "buildwright", "init", home]
+        return ["mkdir", "-p", home]
 
     def start_master(self, home: Path) -> list[str | Path]:
         return [self.bin / "buildwright", "start", home]
@@ -98,7 +98,7 @@ class Ours(Side):
 
     def create_worker(self, home: Path, setup: Setup, name: str) -> list[str | Path]:
         url = f"ws://127.0.0.1:{setup.web_port}/worker"
-        return [self.bin / "buildwright-worker", "create", home, url, name, "secret"]
+        return [self.bin / "buildwright-worker", "create", home, url, name, "--password", "secret"]
 
     def start_worker(self, home: Path) -> list[str | Path]:
         return [self.bin / "buildwright-worker", "start", home]

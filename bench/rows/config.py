@@ -13,7 +13,7 @@ from bench.sides import TRUE, Master, Setup, Side, master
 from bench.table import Figure, Measurement, Row, median_of
 
 # What each side's master writes when it has taken over a changed configuration.
-RELOADED = {"ours": "configuration reloaded", "peer": "configuration update complete"}
+RELOADED = {"ours": "the configuration is loaded", "peer": "configuration update complete"}
 RUNNING = {"ours": "", "peer": "BuildMaster is running"}
 
 
