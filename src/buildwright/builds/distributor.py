@@ -132,11 +132,9 @@ class Distributor:
         await asyncio.gather(*(runner.drop() for runner in list(self.running.values())))
         self._links.clear()
         self._occupied.clear()
-        self._reasons.clear()
 
     def configuration_changed(self) -> None:
         """Look at everything anew."""
-        self._reasons.clear()
         self.wake()
 
     def close(self) -> None:
@@ -174,11 +172,9 @@ class Distributor:
         """The worker isn't attached here any more."""
         self._links.pop(workerid, None)
         self._occupied.pop(workerid, None)
-        self._reasons.clear()
 
     def worker_changed(self, link: WorkerLink) -> None:
         """A worker connected, was paused, has room again, ..."""
-        self._reasons.clear()
         self.wake(self._builders_of(link))
 
     def lingering_ended(self, workerid: int, buildid: int) -> None:
@@ -472,8 +468,6 @@ class Distributor:
         if not isinstance(outcome, Claimed):
             return True
         self._paused.pop(request.requestid, None)
-        if self._reasons.pop(choice.builderid, None):
-            await services.store.run(say_builder_waits(choice.builderid, ""))
         self._run(
             link,
             Assignment(
@@ -488,6 +482,7 @@ class Distributor:
                 holds_locks=bool(wants),
             ),
         )
+        await self._say(choice.builderid, "")
         return True
 
     async def _locks(self, builder: BuilderConfig, request: Waiting) -> Sequence[Any]:

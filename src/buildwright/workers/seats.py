@@ -98,6 +98,8 @@ class Seat:
             self._start(command)
             return
         command.order, command.sink = order, sink
+        if self.session is not None and order.id not in self.session.open:
+            self._start(command)  # its former owner died before it was sent
         early, command.early = command.early, []
         for first, records in early:
             sink.records(first, records)
