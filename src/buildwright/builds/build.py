@@ -144,8 +144,13 @@ class Build:
         return workdir(self.sources) if callable(workdir) else workdir
 
     def path(self, *parts: str) -> str:
-        """A path at the worker, of parts relative to ``builddir``; an absolute part stands for itself."""
-        return posixpath.normpath(posixpath.join(self.builddir, *parts))
+        """A path at the worker, of parts relative to ``builddir``; an absolute part, or one that begins with
+        ``~``, stands for itself.
+        """
+        path = self.builddir
+        for part in parts:
+            path = part if part.startswith("~") else posixpath.join(path, part)
+        return posixpath.normpath(path)
 
     # -- its steps ----------------------------------------------------------------------------------------
 

@@ -6,14 +6,14 @@ plain values; what it is at the worker is described in :mod:`buildwright_worker.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from buildwright.model.results import CANCELLED, FAILURE, SUCCESS
-from buildwright_worker.protocol import Result
 
 if TYPE_CHECKING:
     from buildwright.builds.steplogs import StepLog
+    from buildwright_worker.protocol import Result
 
 # What Buildbot's master calls the commands, and what the worker calls them.
 KINDS = {
@@ -23,14 +23,20 @@ KINDS = {
 
 
 class Blocks(Protocol):
-    """Where the blocks of an upload go, or those of a download come from."""
+    """Where the blocks of an upload go, or those of a download come from.
+
+    ``identity`` tells this content from another one under the same arguments. None: what was moved so far is
+    gone with the process that moved it, so that whoever takes the build over has to start the step again.
+    """
+
+    identity: str | None
 
     def write(self, data: bytes) -> None:
-        """Take the next block of an upload."""
+        """Take the next block of an upload. What it raises ends the command, and reaches who runs it."""
         ...
 
     def read(self, offset: int, length: int) -> bytes:
-        """Bytes of a download; fewer than ``length`` at its end."""
+        """Bytes of a download; fewer than ``length`` at its end. What it raises is as in :meth:`write`."""
         ...
 
 
@@ -61,6 +67,9 @@ class RemoteCommand:
         self.decodeRC: Mapping[int, int] = {0: SUCCESS} if decodeRC is None else decodeRC
         self.stdioLogName = stdioLogName
         self.logs: dict[str, StepLog] = {}
+        self.lazy: Callable[[str], StepLog] | None = (
+            None  # makes the log of a log file when something comes of it
+        )
         self.blocks: Blocks | None = None
         self.rc: int | None = None
         self.failure: str | None = None
@@ -70,6 +79,13 @@ class RemoteCommand:
         self.updates: dict[str, list[Any]] = {}
         self.interrupted = False
         self._collected: dict[str, bytearray] = {"o": bytearray(), "e": bytearray()}
+
+    def log_of(self, name: str) -> StepLog | None:
+        """Where output of ``name`` goes: "stdio", or a log file's name."""
+        found = self.logs.get(name)
+        if found is None and self.lazy is not None and name != "stdio":
+            found = self.logs[name] = self.lazy(name)
+        return found
 
     def useLog(
         self,
@@ -172,6 +188,7 @@ class RemoteShellCommand(RemoteCommand):
         initialStdin: str | bytes | None = None,
         decodeRC: Mapping[int, int] | None = None,
         stdioLogName: str | None = "stdio",
+        lazylogfiles: bool = False,
     ) -> None:
         args: dict[str, Any] = {
             "workdir": workdir,
@@ -198,3 +215,4 @@ class RemoteShellCommand(RemoteCommand):
             stdioLogName=stdioLogName,
         )
         self.command = command
+        self.lazylogfiles = bool(lazylogfiles)

@@ -78,6 +78,10 @@ class Journal:
         """Whether something is recorded that the step has not asked for again yet."""
         return self._unasked > 0
 
+    def knows(self, kind: str, fingerprint: str) -> bool:
+        """Whether such a request is recorded and not asked for again yet."""
+        return bool(self._recorded.get((kind, fingerprint)))
+
     def request(self, kind: str, fingerprint: str) -> Request:
         """The place of a request. Raises Diverged."""
         waiting = self._recorded.get((kind, fingerprint))

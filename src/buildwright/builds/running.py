@@ -41,6 +41,7 @@ class RunningCommand:
         self._written = next_record  # what a unit that is made or committed says
         self._result = False
         self._settled = False
+        self.error: Exception | None = None  # of the step's side of a transfer
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # -- CommandSink --------------------------------------------------------------------------------------
@@ -50,17 +51,20 @@ class RunningCommand:
         for record in records:
             kind = record.kind
             if kind in "oeh":
-                log = command.logs.get("stdio")
+                log = command.log_of("stdio")
                 if log is not None:
                     log.put(kind, record.time_us, self.id, record.data)
                 command.collect(kind, record.data)
             elif kind == "l":
-                log = command.logs.get(record.name)
+                log = command.log_of(record.name)
                 if log is not None:
                     log.put("o", record.time_us, self.id, record.data)
             elif kind == "b":
-                if command.blocks is not None:
-                    command.blocks.write(record.data)
+                if command.blocks is not None and self.error is None:
+                    try:
+                        command.blocks.write(record.data)
+                    except Exception as error:
+                        self._break(error)
             elif kind == "u":
                 command.update(record.name, record.data)
             else:
@@ -77,8 +81,19 @@ class RunningCommand:
 
     def pull(self, offset: int, length: int) -> None:
         blocks = self.command.blocks
-        data = b"" if blocks is None else blocks.read(offset, length)
-        self._link.answer(self.id, offset, data, eof=len(data) < length)
+        if blocks is None or self.error is not None:
+            return  # it is being interrupted
+        try:
+            data = blocks.read(offset, length)
+        except Exception as error:
+            self._break(error)
+        else:
+            self._link.answer(self.id, offset, data, eof=len(data) < length)
+
+    def _break(self, error: Exception) -> None:
+        """The step's side of the transfer has failed: the command is of no use any more."""
+        self.error = error
+        self._link.interrupt(self.id, "the master's side of the transfer failed")
 
     # -- the engine's side --------------------------------------------------------------------------------
 

@@ -86,11 +86,7 @@ class ShellMixin(_Base):
         **overrides: Any,
     ) -> RemoteShellCommand:
         """A command from the step's arguments, any of which may be overridden. It isn't run yet."""
-        arguments = {
-            name: getattr(self, name)
-            for name in self.shell_arguments
-            if name not in ("workdir", "lazylogfiles")
-        }
+        arguments = {name: getattr(self, name) for name in self.shell_arguments if name != "workdir"}
         workdir = overrides.pop("workdir", None)
         for name, value in overrides.items():
             if name not in arguments:

@@ -27,21 +27,22 @@ starting it from its beginning is as good.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from buildwright.builds.done import DONE, Done
 from buildwright.builds.observers import LogObserver
-from buildwright.builds.steplogs import DONE, Done, StepLog
 from buildwright.model.builders import StepSpec
 from buildwright.model.errors import error, is_collecting, location, suggest
 from buildwright.model.properties import Properties
-from buildwright.model.renderable import is_renderable
+from buildwright.model.renderable import is_plain
 from buildwright.model.results import SUCCESS, Results
 from buildwright.model.workers import checked_locks
 
 if TYPE_CHECKING:
     from buildwright.builds.build import Build, BuildWorker
     from buildwright.builds.commands import RemoteCommand
+    from buildwright.builds.steplogs import MasterOutput, StepLog
     from buildwright.builds.steprun import StepRun
 
 T = TypeVar("T")
@@ -147,7 +148,7 @@ class BuildStep:
                 )
         if isinstance(self.name, str) and len(self.name) > NAME_MOST:
             error(f"the step's name {self.name!r} has more than {NAME_MOST} characters", "shorten it")
-        if self.locks and not is_renderable(self.locks):
+        if self.locks and is_plain(self.locks):
             self.locks = checked_locks(self.locks, f"step {type(self).__name__}: locks")
 
     @classmethod
@@ -213,21 +214,32 @@ class BuildStep:
         await self._run.run_command(command)
         return command
 
-    async def once(self, key: str, function: Callable[..., T | Awaitable[T]], *args: Any) -> T:
-        """Do something on the master at most once per try of this step, also when another master goes on
-        with it.
+    async def once(
+        self,
+        key: str,
+        function: Callable[..., Any],
+        *args: Any,
+        output: MasterOutput | None = None,
+    ) -> Any:
+        """Do something on the master at most once per try of this step, also when another master goes on with
+        it.
 
-        ``function`` is a coroutine function, or a plain one that is run in a thread. Its result must be
-        plain data (what msgpack holds): it is what is given when the step is run again. ``key`` tells the
-        calls of a step apart.
+        ``function`` is a coroutine function, which a stop cancels, or a plain one that is run in a thread.
+        Its result must be plain data (what msgpack holds): it is what is given when the step is run again.
+        ``key`` tells the calls of a step apart. What it writes to a log it writes to ``output``.
         """
-        return await self._run.once(key, function, args)  # type: ignore[no-any-return]
+        return await self._run.once(key, function, args, output)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait. Unlike asyncio's own sleep it can be gone on with, and it ends when the build is stopped."""
+        await self._run.sleep(seconds)
 
     # -- logs ---------------------------------------------------------------------------------------------
 
-    def addLog(self, name: str, type: str = "s", logEncoding: str | None = None) -> Any:  # noqa: ARG002 - bytes are stored as they are
-        """Add a log, or give the step's log of that name. Types: s (stdout, stderr, headers), t (text), h
-        (HTML).
+    def addLog(self, name: str, type: str = "s", logEncoding: str | None = None) -> Any:  # noqa: ARG002 - bytes
+        """Add a log, or give the step's log of that name.
+
+        Types: s (stdout, stderr, headers), t (text), h (HTML).
         """
         return Done(self._run.log(name, type))
 

@@ -12,13 +12,14 @@ Secrets in what the step's own code writes are masked here; in the output of com
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable
 
+from buildwright.builds.done import DONE, Done
 from buildwright.builds.observers import HEADER, STDERR, STDOUT, LogObserver
 from buildwright.builds.writer import BuildWriter, Nowhere
 from buildwright.logs.append import Piece, finish, split
 from buildwright.store.units.logs import LogState, append_work, finish_work
+from buildwright_worker.protocol import Masker
 
 _SLUG_BAD = re.compile(r"[^A-Za-z0-9_-]")
 SLUG_MOST = 50
@@ -37,20 +38,28 @@ def slug_of(name: str, taken: set[str]) -> str:
     return slug
 
 
-class Done:
-    """An awaitable that is done: what was asked for has happened already, whether it is awaited or not."""
+class MasterOutput:
+    """What work on the master (``once``) writes to a log: not written again when the step is run again."""
 
-    __slots__ = ("_value",)
+    def __init__(self, log: StepLog, masker: Masker) -> None:
+        self.log = log
+        self._masker = masker
+        self._origin = ""
 
-    def __init__(self, value: Any = None) -> None:
-        self._value = value
+    def begin(self, origin: str) -> None:
+        self._origin = origin
 
-    def __await__(self) -> Generator[Any, None, Any]:
-        yield from ()
-        return self._value
+    def write(self, stream: str, data: bytes) -> None:
+        """Take bytes as they come."""
+        self._put(stream, self._masker.feed(stream, data))
 
+    def end(self, stream: str) -> None:
+        """The stream has ended: what might have become a secret was none."""
+        self._put(stream, self._masker.flush(stream))
 
-DONE = Done()
+    def _put(self, stream: str, data: bytes) -> None:
+        if data:
+            self.log.put(stream, self.log.now_us(), self._origin, data)
 
 
 class StepLog:
@@ -68,6 +77,7 @@ class StepLog:
         mask: Callable[[bytes], bytes],
         state: LogState | None = None,
         stored: dict[str, int] | None = None,
+        on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         self.logid = logid
         self.name = name
@@ -75,12 +85,13 @@ class StepLog:
         self.type = kind
         self._writer = writer
         self._origin = origin  # of what the step's own code writes in this try
-        self._now_us = now_us
+        self.now_us = now_us
         self._mask = mask
         self._state = state or LogState()
         self._skip = stored or {}  # bytes per stream that the step's own code wrote before the takeover
         self._pieces: list[Piece] = []
         self._observers: list[LogObserver] = []
+        self._on_failure = on_failure  # told what an observer raised
         self._finishing = False
         self._closed = False
 
@@ -126,17 +137,19 @@ class StepLog:
         """Take what a command's record brought."""
         self._pieces.append(Piece(stream, time_us, origin, data))
         self._writer.mark(self)
-        for observer in self._observers:
-            observer.feed(stream, data)
+        self.show(stream, data)
 
     def show(self, stream: str, data: bytes) -> None:
-        """Feed observers with what is stored already."""
-        for observer in self._observers:
-            observer.feed(stream, data)
+        """Feed observers, also with what is stored already. One that fails is fed no more."""
+        for observer in list(self._observers):
+            try:
+                observer.feed(stream, data)
+            except Exception as error:
+                self._fail(observer, error)
 
     def note(self, text: str) -> None:
         """A header line of the engine's own, in whatever try."""
-        self._pieces.append(Piece(HEADER if self.type == "s" else STDOUT, self._now_us(), "", text.encode()))
+        self._pieces.append(Piece(HEADER if self.type == "s" else STDOUT, self.now_us(), "", text.encode()))
         self._writer.mark(self)
 
     def begin_try(self, origin: str) -> None:
@@ -148,10 +161,24 @@ class StepLog:
 
     def close(self) -> None:
         """The step is over: complete the log with the next unit."""
-        for observer in self._observers:
-            observer.finished()
+        self.tell_finished()
         self._finishing = True
         self._writer.mark(self)
+
+    def tell_finished(self) -> None:
+        """Tell the observers that nothing more comes."""
+        observers, self._observers = self._observers, []
+        for observer in observers:
+            try:
+                observer.finished()
+            except Exception as error:
+                self._fail(observer, error)
+
+    def _fail(self, observer: LogObserver, error: Exception) -> None:
+        if observer in self._observers:
+            self._observers.remove(observer)
+        if self._on_failure is not None:
+            self._on_failure(error)
 
     def gather(self, writer: BuildWriter) -> None:
         """Add the append, and the end, to the unit that is being made."""
@@ -159,7 +186,7 @@ class StepLog:
         expected = self._state.next_chunk
         chunks, self._state = split(self._state, pieces)
         if self._finishing:
-            last, self._state = finish(self._state, self._now_us())
+            last, self._state = finish(self._state, self.now_us())
             writer.call(finish_work, self.logid, expected, chunks + last, self._state)
         elif chunks:
             writer.call(append_work, self.logid, expected, chunks, self._state)
@@ -174,4 +201,4 @@ class StepLog:
             self.show(stream, data[:taken])
             data = data[taken:]
         if data:
-            self.put(stream, self._now_us(), self._origin, data)
+            self.put(stream, self.now_us(), self._origin, data)

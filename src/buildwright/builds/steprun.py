@@ -18,12 +18,12 @@ import contextlib
 import inspect
 import json
 import traceback
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import structlog
 
-from buildwright.builds.commands import RemoteCommand
+from buildwright.builds.commands import RemoteCommand, RemoteShellCommand
 from buildwright.builds.journal import (
     COMMAND,
     ONCE,
@@ -43,11 +43,10 @@ from buildwright.builds.links import Order
 from buildwright.builds.observers import LogObserver
 from buildwright.builds.running import RunningCommand
 from buildwright.builds.step import BuildStep, BuildStepCancelled, BuildStepFailed
-from buildwright.builds.steplogs import StepLog, slug_of
+from buildwright.builds.steplogs import MasterOutput, StepLog, slug_of
 from buildwright.builds.stored import command_output, journal_outcome, own_bytes
 from buildwright.builds.writer import BuildWriter, Nowhere
 from buildwright.model.builders import StepSpec
-from buildwright.model.locks import LockAccess
 from buildwright.model.renderable import is_plain, render, settle
 from buildwright.model.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, Results
 from buildwright.store.unit import Fenced, Hint, Work
@@ -67,11 +66,14 @@ from buildwright.store.units.engine import (
     SETTLE,
     START_STEP,
 )
-from buildwright.store.units.locks import acquire_for_step, free_step_work
+from buildwright.store.units.locks import Want, acquire_for_step, free_step_work
 from buildwright.store.units.logs import LogState, add_log_work
+from buildwright_worker.protocol import Masker
 
 if TYPE_CHECKING:
     from buildwright.builds.runner import BuildRunner
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +85,10 @@ class Abort(Exception):
         super().__init__(why)
         self.why = why
         self.again = again
+
+
+class LocksRefused(Exception):
+    """The step's locks can't be taken, ever."""
 
 
 class _Noticing:
@@ -145,11 +151,13 @@ class StepRun:
         self._observers: dict[str, list[LogObserver]] = {}
         self._running: dict[str, RunningCommand] = {}
         self._serving = 0  # engine calls that the step's code waits in
+        self._own_work = 0  # those of them that run the step's own coroutines
         self._noticed = bool(row and row.foreign_wait)
         self._added_steps = False
         self._has_locks = False
         self._task: asyncio.Task[Any] | None = None
         self._abort: Abort | None = None
+        self._observer_error: Exception | None = None
         self._stop: str | None = None
         self._stop_wanted: asyncio.Future[None] | None = None
         self._state = row.state_string if row is not None else ""
@@ -157,7 +165,7 @@ class StepRun:
     # -- its life -----------------------------------------------------------------------------------------
 
     async def execute(self) -> int:
-        """Run the step to its end, from its beginning or from where the store says it is; gives its result."""
+        """Run the step to its end, from its beginning or from where the store says it is."""
         step = self.step
         step.name = self.name
         try:
@@ -181,6 +189,11 @@ class StepRun:
                 continue
             except BuildStepCancelled:
                 result = CANCELLED
+            except LocksRefused as error:
+                result = self._failed(error)
+            await self._end_commands(self._stop or "the step is over")
+            if self._observer_error is not None:
+                result = self._failed(self._observer_error)
             if self._stop is not None and result != RETRY:
                 result = CANCELLED
             return await self.finish(result)
@@ -269,8 +282,10 @@ class StepRun:
                 raise self._abort from None
             if self._stop is not None:
                 return CANCELLED
-            self._task.cancel()
-            raise
+            own = asyncio.current_task()
+            if own is None or own.cancelling():
+                raise
+            return self._failed(RuntimeError("something that run() awaited was cancelled"))
         except BuildStepFailed:
             return FAILURE
         except BuildStepCancelled:
@@ -286,10 +301,10 @@ class StepRun:
         if not isinstance(result, int) or not 0 <= result < len(Results):
             return self._failed(
                 TypeError(
-                    f"run() of step {type(step).__name__} gave {result!r}: give one of the results, like SUCCESS"
+                    f"run() of step {type(step).__name__} gave {result!r}, which is no result like SUCCESS"
                 )
             )
-        if self._journal.replaying:
+        if self._journal.replaying and self._stop is None:
             raise Abort("the step ended without asking for what it had asked for before", again=True)
         return result
 
@@ -309,6 +324,10 @@ class StepRun:
             hidden = bool(await settle(condition(result, step)) if callable(condition) else condition)
         except Exception as error:
             result = step.results = self._failed(error)
+        for each in list(self.logs.values()):
+            each.tell_finished()
+        if self._observer_error is not None and result not in (EXCEPTION, CANCELLED, RETRY):
+            result = step.results = self._failed(self._observer_error)
         for each in self.logs.values():
             each.close()
         for running in self._running.values():
@@ -363,6 +382,15 @@ class StepRun:
         step.name = self.name
         await self._render()
         return step
+
+    async def _end_commands(self, why: str) -> None:
+        """See to it that nothing of the step runs any more: its code may have left commands running."""
+        self.follow_open_commands()
+        left = [running for running in self._running.values() if not running.done.done()]
+        for running in left:
+            self.link.interrupt(running.id, why)
+        for running in left:
+            await running.done
 
     def follow_open_commands(self) -> None:
         """Attach to what an earlier owner left running and this run of the step hasn't asked for."""
@@ -422,7 +450,7 @@ class StepRun:
             await settle(self.step.interrupt(reason))
         except Exception:
             log.exception("a step's interrupt failed", step=self.name)
-        if self._task is not None and not self._serving:
+        if self._task is not None and self._serving == self._own_work:
             self._task.cancel()  # it waits for something of its own, which nobody else can end
 
     def abort(self, why: str, *, again: bool = False) -> None:
@@ -465,14 +493,56 @@ class StepRun:
                 self._stop_wanted = None
             self._check()
 
+    async def until(self, kind: str, look: Callable[[], Awaitable[T | None]]) -> T:
+        """Look into the store until it shows what is waited for: now, and again after each hint of a kind.
+
+        Raises BuildStepCancelled at a stop.
+        """
+        with self._served():
+            while True:
+                hint = self.services.bus.next(kind)
+                found = await look()
+                if found is not None:
+                    return found
+                await self.wait(hint)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for a time, or for the stop. Raises BuildStepCancelled at a stop."""
+        slept = asyncio.ensure_future(asyncio.sleep(seconds))
+        try:
+            await self.wait(slept)
+        finally:
+            slept.cancel()
+
+    @property
+    def tries(self) -> int:
+        """How often the step was started again."""
+        return self._tries
+
+    @property
+    def replaying(self) -> bool:
+        """Whether an earlier owner's run asked for something that this one hasn't asked for yet."""
+        return self._journal.replaying
+
+    @property
+    def masker(self) -> Masker:
+        """One for the streams of work on the master."""
+        return Masker(self.runner.secrets.items())
+
+    async def serve(self, awaitable: Awaitable[T]) -> T:
+        """Await something that may be asked again after a takeover: a look into the store, an idempotent
+        unit.
+        """
+        with self._served():
+            return await awaitable
+
     # -- locks --------------------------------------------------------------------------------------------
 
     async def _take_locks(self) -> None:
-        accesses = [access for access in self.step.locks or () if isinstance(access, LockAccess)]
-        if not accesses:
+        if not self.step.locks:
             return
+        wants = await self._wanted_locks(self.step.locks)
         self._has_locks = True
-        wants = self.runner.wants(accesses)
         services = self.services
         began = services.clock.monotonic()
         waited = False
@@ -502,25 +572,47 @@ class StepRun:
             self.writer.add(ADD_LOCKS_DURATION(buildid=self.runner.build.buildid, waited_us=waited_us))
             self._say(self._summary(done=False))
 
+    async def _wanted_locks(self, accesses: Any) -> list[Want]:
+        """The step's locks as the store knows them. Raises LocksRefused."""
+        assignment = self.runner.assignment
+        held = await render(assignment.builder.locks, self.runner.build.properties)
+        try:
+            wants = self.runner.wants(accesses)
+            of_build = {want.lockid for want in self.runner.wants([*(held or ()), *assignment.worker.locks])}
+        except (KeyError, AttributeError, TypeError) as error:
+            raise LocksRefused(f"{accesses!r} are no lock accesses that the configuration knows") from error
+        for want in wants:
+            if want.lockid in of_build:
+                raise LocksRefused(
+                    f"lock {want.name!r} is held by the build itself: its step would wait for ever"
+                )
+        return wants
+
     # -- what a step asks of the outside ------------------------------------------------------------------
 
     async def run_command(self, command: RemoteCommand) -> None:
         """Journal a command, have it run, and wait for its result; or answer from the journal."""
         with self._served():
-            try:
-                self._check()
-            except BuildStepCancelled:
-                command.interrupted = True
-                command.rc = -1
-                return
             if command.stdioLogName is not None and "stdio" not in command.logs:
                 command.useLog(self.log(command.stdioLogName))
-            for name in command.args.get("logfiles") or ():
-                if name not in command.logs:
-                    command.useLog(self.log(name), logfileName=name)
+            if isinstance(command, RemoteShellCommand) and command.lazylogfiles:
+                command.lazy = self.log
+            else:
+                for name in command.args.get("logfiles") or ():
+                    if name not in command.logs:
+                        command.useLog(self.log(name), logfileName=name)
             secrets = self.runner.secrets
-            request = self._request(COMMAND, command.kind, hide(command.args, secrets))
+            blocks = command.blocks
+            parts = [command.kind, hide(command.args, secrets)]
+            if blocks is not None and blocks.identity is not None:
+                parts.append(blocks.identity)
+            request = self._request(COMMAND, *parts)
+            if request is None:
+                command.interrupted, command.rc = True, -1
+                return
             entry = request.recorded
+            if entry is not None and blocks is not None and blocks.identity is None:
+                self._abort_here("a transfer was under way")
             if isinstance(self.writer, Nowhere) and (entry is None or not entry.done):
                 raise Abort("a finished step asks for more than it had asked for")
             if entry is None:
@@ -528,7 +620,7 @@ class StepRun:
                 self.writer.add(self._note(request, stdio.logid if stdio else None))
             elif entry.outcome is not None:
                 command.restore(decode(entry.outcome))
-            await self._show_stored(command, request)
+            await self._show_stored(set(command.logs.values()), request)
             if entry is not None and entry.done:
                 return
             running = RunningCommand(command, request, self.writer, self.link, entry.acked if entry else 0)
@@ -538,51 +630,72 @@ class StepRun:
             if self._stop is not None:
                 self.link.interrupt(running.id, self._stop)
             await asyncio.shield(running.done)
+            if running.error is not None:
+                raise running.error
 
-    async def _show_stored(self, command: RemoteCommand, request: Request) -> None:
-        """Feed observers with what is stored of an earlier run of the command."""
+    async def _show_stored(self, logs: Iterable[StepLog], request: Request) -> None:
+        """Feed observers with what an earlier run of the request has put into its logs."""
         if request.recorded is None:
             return
-        for each in set(command.logs.values()):
+        for each in logs:
             if each.observed:
                 async for stream, data in command_output(self.services.store, each.logid, request.command_id):
                     each.show(stream, data)
 
-    async def once(self, key: str, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    async def once(
+        self, key: str, function: Callable[..., Any], args: tuple[Any, ...], output: MasterOutput | None
+    ) -> Any:
         """Work on the master, at most once per try."""
         with self._served():
-            self._check()
             request = self._request(ONCE, key)
+            if request is None:
+                raise BuildStepCancelled(self._stop)
             entry = request.recorded
             if entry is not None:
                 if not entry.done:
-                    # It was under way when its owner died: nobody knows how far it came.
-                    self.abort(f"work on the master was under way ({key})", again=True)
-                    raise asyncio.CancelledError
+                    # Nobody knows how far it came.
+                    self._abort_here(f"work on the master was under way ({key})")
                 assert entry.outcome is not None
-                return decode(entry.outcome)["value"]
+                if output is not None:
+                    await self._show_stored([output.log], request)
+                return decode(entry.outcome)
+            if output is not None:
+                output.begin(request.command_id)
+            self.runner.pin()
             self.writer.add(self._note(request, None))
             await self.writer.flush()
-            self.runner.pin()
             if inspect.iscoroutinefunction(function):
-                value = await function(*args)
+                self._own_work += 1
+                try:
+                    self._check()
+                    value = await function(*args)
+                finally:
+                    self._own_work -= 1
             else:
                 value = await asyncio.to_thread(function, *args)
-            self._settle(request, {"value": value})
+            try:
+                outcome = encode(value)
+            except Unstorable as error:
+                raise TypeError(f"what once({key!r}) gave can't be stored: {error}") from error
+            self._settle(request, outcome)
             await self.writer.flush()
-            return value
+            return decode(outcome)
 
-    async def trigger(self, key: Sequence[Any], arguments: Mapping[str, Any]) -> tuple[int, dict[int, int]]:
+    async def trigger(
+        self, key: Sequence[Any], plan: Callable[[], Awaitable[Mapping[str, Any]]]
+    ) -> tuple[int, dict[int, int]]:
         """Add a buildset, its requests and the journal's row in one unit; gives (buildsetid, {builderid:
         requestid}).
 
-        ``key`` tells this trigger from the step's others; ``arguments`` are those of ``add_buildset_work``.
+        ``key`` tells this trigger from the step's others; ``plan`` gives the arguments of
+        ``add_buildset_work``, and isn't asked when the journal knows the answer.
         """
         with self._served():
-            self._check()
             request = self._request(TRIGGER, *key)
+            if request is None:
+                raise BuildStepCancelled(self._stop)
             if request.recorded is None:
-                self.writer.call(_trigger_work, request, dict(arguments))
+                self.writer.call(_trigger_work, request, dict(await plan()))
                 await self.writer.flush()
                 outcome = await self.services.store.read(
                     journal_outcome(request.stepid, request.tries, request.seq)
@@ -593,12 +706,22 @@ class StepRun:
             buildsetid, requests = decode(outcome)
             return buildsetid, {int(builderid): requestid for builderid, requestid in requests}
 
-    def _request(self, kind: str, *parts: Any) -> Request:
+    def _request(self, kind: str, *parts: Any) -> Request | None:
+        """The request's place in the journal. None: it would be a new one, and the build is being stopped."""
+        if self._abort is not None:
+            raise asyncio.CancelledError
+        name = fingerprint(*parts)
+        if self._stop is not None and not self._journal.knows(kind, name):
+            return None
         try:
-            return self._journal.request(kind, fingerprint(*parts))
+            return self._journal.request(kind, name)
         except Diverged as diverged:
-            self.abort(str(diverged), again=True)
-            raise asyncio.CancelledError from diverged
+            self._abort_here(str(diverged))
+
+    def _abort_here(self, why: str) -> NoReturn:
+        """What the step's code does can't be gone on with: start it again."""
+        self.abort(why, again=True)
+        raise asyncio.CancelledError
 
     def _note(self, request: Request, logid: int | None) -> Any:
         return NOTE(
@@ -612,14 +735,14 @@ class StepRun:
             outcome=None,
         )
 
-    def _settle(self, request: Request, outcome: Any) -> None:
+    def _settle(self, request: Request, outcome: bytes) -> None:
         self.writer.add(
             SETTLE(
                 of_stepid=request.stepid,
                 of_try=request.tries,
                 of_seq=request.seq,
                 next_record=0,
-                whole=encode(outcome),
+                whole=outcome,
             )
         )
 
@@ -663,11 +786,15 @@ class StepRun:
             self.runner.mask,
             state,
             own,
+            self._observer_failed,
         )
         for observer in self._observers.get(name, ()):
             observer.setLog(found)
             found.subscribe(observer)
         return found
+
+    def _observer_failed(self, error: Exception) -> None:
+        self._observer_error = self._observer_error or error
 
     def observe(self, name: str, observer: LogObserver) -> None:
         observer.setStep(self.step)
