@@ -1,0 +1,132 @@
+"""What steps that get a build's sources share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from buildwright.builds.commands import RemoteShellCommand
+from buildwright.builds.step import BuildStep, BuildStepFailed
+from buildwright.model.errors import error, shown
+from buildwright.model.renderable import is_renderable
+from buildwright.model.sources import Patch
+from buildwright.steps.composite import CompositeStepMixin
+
+
+class Source(CompositeStepMixin, BuildStep):
+    """Arguments of all steps that get sources, and which source stamp is theirs.
+
+    Subclasses write ``checkout(branch, revision, patch)``. It may be started again from its beginning at any
+    time.
+    """
+
+    haltOnFailure = True
+    restartable = True
+    renderables: ClassVar[tuple[str, ...]] = ("alwaysUseLatest", "env", "logEnviron", "timeout")
+
+    branch: Any = None
+
+    def __init__(
+        self,
+        workdir: Any = None,
+        mode: Any = "update",
+        alwaysUseLatest: Any = False,
+        timeout: Any = 1200,
+        retry: tuple[float, int] | None = None,
+        env: Any = None,
+        logEnviron: Any = True,
+        codebase: Any = "",
+        description: Any = None,
+        descriptionDone: Any = None,
+        descriptionSuffix: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            workdir=workdir,
+            description=description or "updating",
+            descriptionDone=descriptionDone or "update",
+            descriptionSuffix=descriptionSuffix,
+            **kwargs,
+        )
+        kind = f"step {type(self).__name__}"
+        if not isinstance(codebase, str):
+            error(f"{kind}: codebase must be text, not {shown(codebase)}")
+            codebase = ""
+        if retry is not None and not _is_retry(retry):
+            error(f"{kind}: retry must be (seconds, repeats), not {shown(retry)}", "as in retry=(10, 3)")
+            retry = None
+        if env is not None and not is_renderable(env) and not isinstance(env, dict):
+            error(f"{kind}: env must be a dict, not {shown(env)}")
+        self.mode = mode
+        self.alwaysUseLatest = alwaysUseLatest
+        self.timeout = timeout
+        self.retry = retry
+        self.env = env
+        self.logEnviron = logEnviron
+        self.codebase: str = codebase
+        if codebase and isinstance(self.name, str):
+            self.name = f"{self.name}-{codebase}"
+
+    # -- to be overridden ---------------------------------------------------------------------------------
+
+    async def checkout(self, branch: str, revision: str | None, patch: Patch | None) -> int:  # noqa: ARG002
+        """Get the sources; gives the step's result."""
+        raise AssertionError("every source step has its checkout")
+
+    # -- running ------------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        branch, revision, patch = self.branch, None, None
+        if not self.alwaysUseLatest:
+            stamp = self.build.getSourceStamp(self.codebase)
+            if stamp is None:
+                named = f"the codebase {self.codebase!r}" if self.codebase else "a codebase without a name"
+                self._run.log("stdio").addStderr(f"the build has no source stamp of {named}\n")
+                raise BuildStepFailed
+            branch = stamp.branch or branch
+            revision = stamp.revision or None
+            patch = stamp.patch
+        suffix = [text for text in (self.codebase, branch, "[patch]" if patch else "") if text]
+        if self.descriptionSuffix is None:
+            self.descriptionSuffix = suffix
+            self.updateSummary()
+        return await self.checkout(branch, revision, patch)
+
+    def set_source_property(self, name: str, value: Any) -> None:
+        """Set a property of this codebase's sources: a dict by codebase, if the codebase has a name."""
+        source = type(self).__name__
+        if not self.codebase:
+            self.setProperty(name, value, source)
+            return
+        known = self.getProperty(name)
+        by_codebase = dict(known) if isinstance(known, dict) else {}
+        by_codebase[self.codebase] = value
+        self.setProperty(name, by_codebase, source)
+
+    async def run_tool(
+        self, words: list[str], dir: str, *, check: bool = True, collect: bool = False, **options: Any
+    ) -> RemoteShellCommand:
+        """Run a command in a directory (relative to the builder's); it ends the step if it fails."""
+        env = dict(await self.build.render(self.build.env))
+        env.update(self.env or {})
+        command = RemoteShellCommand(
+            self.build.path(dir),
+            words,
+            env=env,
+            timeout=self.timeout,
+            logEnviron=self.logEnviron,
+            collectStdout=collect,
+            **options,
+        )
+        await self.run_checked(command, abandonOnFailure=check)
+        return command
+
+
+def _is_retry(retry: Any) -> bool:
+    return (
+        isinstance(retry, list | tuple)
+        and len(retry) == 2
+        and isinstance(retry[0], int | float)
+        and isinstance(retry[1], int)
+        and retry[0] >= 0
+        and retry[1] >= 0
+    )

@@ -1,0 +1,276 @@
+"""Builds of other builders, started by a step.
+
+Each scheduler's buildset is added in the unit that journals it, so there is one set of children whatever dies
+when. A step that waits looks into the store at each hint of a finished buildset; when its build is stopped,
+it stops the children that it waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import sqlalchemy as sa
+
+from buildwright.builds.step import BuildStep, BuildStepCancelled
+from buildwright.model.errors import error
+from buildwright.model.properties import Properties
+from buildwright.model.renderable import is_plain, settle
+from buildwright.model.results import CANCELLED, SUCCESS, status_to_string, worst_status
+from buildwright.model.sources import SourceStamp
+from buildwright.store import schema
+from buildwright.store.unit import Statement, Work, in_set, unit
+from buildwright.store.units.claims import stop_request
+
+_s = schema.buildsets.c
+_r = schema.buildrequests.c
+_b = schema.builds.c
+
+_RESULTS = Statement(
+    "trigger.results",
+    lambda dialect: sa.select(_s.id, _s.complete, _s.results).where(in_set(_s.id, "buildsetids")(dialect)),
+)
+_BUILDS = Statement(
+    "trigger.builds",
+    lambda dialect: (
+        sa.select(_b.builderid, schema.builders.c.name, _b.number, _b.results)
+        .select_from(schema.builds.join(schema.builders, schema.builders.c.id == _b.builderid))
+        .where(in_set(_b.buildrequestid, "requestids")(dialect), _b.complete_at.is_not(None))
+        .order_by(_b.id)
+    ),
+)
+
+
+@unit
+def buildset_results(buildsetids: Sequence[int]) -> Work[dict[int, int | None]]:
+    """The results of buildsets; None for one that isn't complete."""
+    rows = yield _RESULTS(buildsetids=buildsetids)
+    return {buildsetid: results if complete else None for buildsetid, complete, results in rows}
+
+
+@unit
+def finished_builds(requestids: Sequence[int]) -> Work[list[tuple[int, str, int, int]]]:
+    """The finished builds of requests: (builderid, builder's name, number, results)."""
+    return list((yield _BUILDS(requestids=requestids)))
+
+
+class Child(NamedTuple):
+    """A buildset that a trigger has added."""
+
+    scheduler: str
+    unimportant: bool
+    buildsetid: int
+    requestids: Sequence[int]
+
+
+class Trigger(BuildStep):
+    """Triggers schedulers of the kind Triggerable, and may wait for what they start."""
+
+    name = "trigger"
+    renderables: ClassVar[Sequence[str]] = (
+        "set_properties",
+        "copy_properties",
+        "schedulerNames",
+        "unimportantSchedulerNames",
+        "sourceStamps",
+        "updateSourceStamp",
+        "alwaysUseLatest",
+        "parent_relationship",
+        "waitForFinish",
+    )
+
+    def __init__(
+        self,
+        schedulerNames: Any = None,
+        sourceStamp: Any = None,
+        sourceStamps: Any = None,
+        updateSourceStamp: Any = None,
+        alwaysUseLatest: Any = False,
+        waitForFinish: Any = False,
+        set_properties: Any = None,
+        copy_properties: Any = None,
+        parent_relationship: Any = "Triggered from",
+        unimportantSchedulerNames: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        kind = f"step {type(self).__name__}"
+        if not schedulerNames and type(self).getSchedulersAndProperties is Trigger.getSchedulersAndProperties:
+            error(f"{kind} has no schedulers", "give it schedulerNames=['...']")
+        chosen = [bool(sourceStamp), bool(sourceStamps), bool(updateSourceStamp), bool(alwaysUseLatest)]
+        if sum(chosen) > 1:
+            error(
+                f"{kind}: sourceStamp(s), updateSourceStamp and alwaysUseLatest exclude each other",
+                "give at most one of them",
+            )
+        if isinstance(schedulerNames, list | tuple) and isinstance(unimportantSchedulerNames, list | tuple):
+            for name in unimportantSchedulerNames:
+                if is_plain(list(schedulerNames)) and name not in schedulerNames:
+                    error(f"{kind}: unimportantSchedulerNames has {name!r}, which schedulerNames hasn't")
+        self.schedulerNames = schedulerNames
+        self.sourceStamps = [sourceStamp] if sourceStamp else sourceStamps
+        if updateSourceStamp is None:
+            updateSourceStamp = not (self.sourceStamps or alwaysUseLatest)
+        self.updateSourceStamp = updateSourceStamp
+        self.alwaysUseLatest = alwaysUseLatest
+        self.waitForFinish = waitForFinish
+        self.set_properties = set_properties
+        self.copy_properties = copy_properties
+        self.parent_relationship = parent_relationship
+        self.unimportantSchedulerNames = unimportantSchedulerNames
+        self._names: list[str] = []
+
+    # -- to be overridden ---------------------------------------------------------------------------------
+
+    def createTriggerProperties(self, props: Mapping[str, Any]) -> Properties:
+        """The properties that a scheduler is triggered with, from a dict."""
+        made = Properties()
+        made.update(props, "Trigger")
+        return made
+
+    def getSchedulersAndProperties(self) -> Any:
+        """What to trigger: a list of {"sched_name", "props_to_set", "unimportant"}. May be a coroutine."""
+        names = self.schedulerNames
+        unimportant = self.unimportantSchedulerNames or ()
+        return [
+            {
+                "sched_name": name,
+                "props_to_set": self.set_properties or {},
+                "unimportant": name in unimportant,
+            }
+            for name in ([names] if isinstance(names, str) else names or ())
+        ]
+
+    # -- running ------------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        wanted = await settle(self.getSchedulersAndProperties())
+        stamps = self._stamps()
+        asked = []
+        for each in wanted:
+            props = await self.render(each.get("props_to_set") or {})
+            copied = {
+                name: self.getProperty(name) for name in self.copy_properties or () if self.hasProperty(name)
+            }
+            made = self.createTriggerProperties({**props, **copied})
+            asked.append((each["sched_name"], bool(each.get("unimportant")), made))
+        self._names = [name for name, _, _ in asked]
+        self.updateSummary()
+        plan = self.build.runner.services.plan_trigger
+        if not self._run.replaying:
+            for name, _, made in asked:  # all of them can be triggered, before one is
+                await self._run.serve(plan(name, stamps, made))
+        children: list[Child] = []
+        try:
+            for name, unimportant, made in asked:
+                children.append(await self._trigger(name, unimportant, stamps, made))
+            if not self.waitForFinish:
+                return SUCCESS
+            return await self._wait(children)
+        except BuildStepCancelled:
+            if self.waitForFinish:
+                await self._cancel(children)
+            raise
+
+    async def _trigger(
+        self, name: str, unimportant: bool, stamps: list[dict[str, Any]], made: Properties
+    ) -> Child:
+        buildsetid, requests = await self._run.trigger(
+            [name, stamps, made.to_json()], partial(self._arguments, name, stamps, made)
+        )
+        url = self.build.runner.services.snapshot.buildbot_url
+        for requestid in requests.values():
+            self.addURL(f"{name} #{requestid}", f"{url}#/buildrequests/{requestid}")
+        return Child(name, unimportant, buildsetid, list(requests.values()))
+
+    async def _arguments(
+        self, name: str, stamps: list[dict[str, Any]], made: Properties
+    ) -> Mapping[str, Any]:
+        services = self.build.runner.services
+        return {
+            **await services.plan_trigger(name, stamps, made),
+            "now_us": services.clock.now_us(),
+            "waited_for": bool(self.waitForFinish),
+            "parent_buildid": self.build.buildid,
+            "parent_relationship": self.parent_relationship,
+        }
+
+    def _stamps(self) -> list[dict[str, Any]]:
+        """What the children are built from, by codebase."""
+        if self.alwaysUseLatest:
+            return []
+        if self.sourceStamps:
+            return [dict(stamp) for stamp in self.sourceStamps]
+        got = self.getProperty("got_revision", {}) if self.updateSourceStamp else {}
+        if not isinstance(got, dict):
+            got = {"": got}
+        return [_stamp(source, got.get(source.codebase)) for source in self.build.getAllSourceStamps()]
+
+    async def _wait(self, children: Sequence[Child]) -> int:
+        store = self.build.runner.services.store
+        ids = [child.buildsetid for child in children]
+
+        async def complete() -> dict[int, int] | None:
+            found = await store.read(buildset_results(ids))
+            done = {buildsetid: results for buildsetid, results in found.items() if results is not None}
+            return done if len(done) == len(found) else None
+
+        results = await self._run.until("buildsets", complete)
+        await self._show_builds(children)
+        overall = SUCCESS
+        for child in children:
+            if not child.unimportant:
+                overall = worst_status(overall, results.get(child.buildsetid, SUCCESS))
+        return overall
+
+    async def _show_builds(self, children: Sequence[Child]) -> None:
+        services = self.build.runner.services
+        requests = [requestid for child in children for requestid in child.requestids]
+        for builderid, name, number, results in await self._run.serve(
+            services.store.read(finished_builds(requests))
+        ):
+            url = f"{services.snapshot.buildbot_url}#/builders/{builderid}/builds/{number}"
+            self.addURL(f"{status_to_string(results)}: {name} #{number}", url)
+
+    async def _cancel(self, children: Sequence[Child]) -> None:
+        services = self.build.runner.services
+        why = f"the build that waits for it was stopped: {self.build.builder.name} #{self.build.number}"
+        for child in children:
+            for requestid in child.requestids:
+                await self._run.serve(
+                    services.store.insist(stop_request(requestid, why, services.clock.now_us(), CANCELLED))
+                )
+
+    # -- what is shown ------------------------------------------------------------------------------------
+
+    def getCurrentSummary(self) -> dict[str, str]:
+        if self.description or not self._names:
+            return super().getCurrentSummary()
+        waits = "waits for" if self.waitForFinish else "triggers"
+        return {"step": f"{waits} {', '.join(self._names)}"}
+
+    def getResultSummary(self) -> dict[str, str]:
+        if self.description or self.descriptionDone:
+            return super().getResultSummary()
+        return self._with_result(f"triggered {', '.join(self._names)}")
+
+
+def _stamp(source: SourceStamp, revision: str | None) -> dict[str, Any]:
+    stamp: dict[str, Any] = {
+        "codebase": source.codebase,
+        "branch": source.branch,
+        "revision": revision or source.revision,
+        "repository": source.repository,
+        "project": source.project,
+    }
+    if source.patch is not None:
+        patch = source.patch
+        stamp["patch"] = {
+            "level": patch.level,
+            "body": patch.body,
+            "author": patch.author,
+            "comment": patch.comment,
+            "subdir": patch.subdir,
+        }
+    return stamp
