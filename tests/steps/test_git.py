@@ -1,0 +1,357 @@
+"""Sources from real git repositories."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildwright.model.results import CANCELLED, FAILURE, SUCCESS
+from tests.steps.conftest import Start
+
+ENV = {
+    "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITTER_NAME": "A",
+    "GIT_COMMITTER_EMAIL": "a@example.org", "GIT_CONFIG_GLOBAL": "/dev/null", "PATH": "/usr/bin:/bin",
+    "GIT_CONFIG_SYSTEM": "/dev/null", "GIT_ALLOW_PROTOCOL": "file",
+}  # fmt: skip
+
+
+def git(directory: Path, *words: str) -> str:
+    run = subprocess.run(["git", *words], cwd=directory, env=ENV, check=True, capture_output=True, text=True)
+    return run.stdout.strip()
+
+
+class Repository:
+    """A repository that builds fetch from."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        self.git("init", "--quiet", "--initial-branch=main")
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.path}"
+
+    def git(self, *words: str) -> str:
+        return git(self.path, *words)
+
+    def commit(self, **files: str) -> str:
+        for name, content in files.items():
+            (self.path / name).write_text(content)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "-m", "more")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repository:
+    made = Repository(tmp_path / "repo")
+    made.commit(a="1\n")
+    return made
+
+
+def config(repo: Repository, *more: str, **arguments: Any) -> str:
+    words = "".join(f", {name}={value!r}" for name, value in arguments.items())
+    steps = ", ".join([f"steps.Git({repo.url!r}{words})", *more])
+    return (
+        f'builder("b", {steps}, env={{"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}})'
+    )
+
+
+async def test_it_clones_and_then_follows(start: Start, repo: Repository) -> None:
+    it = await start(config(repo))
+    built = await it.build()
+    assert built.results == SUCCESS, built
+    work = it.builddir() / "build"
+    assert (work / "a").read_text() == "1\n"
+    assert built.properties["got_revision"] == repo.git("rev-parse", "main")
+    assert built.sources["got_revision"] == "Git"
+    (work / "left").write_text("x")
+    (work / "a").write_text("changed by a build")
+    newest = repo.commit(a="2\n", b="new\n")
+    built = await it.build()
+    assert built.properties["got_revision"] == newest
+    assert (work / "a").read_text() == "2\n"
+    assert (work / "b").read_text() == "new\n"
+    assert (work / "left").exists()
+    assert built.step("git").state == "update HEAD"
+
+
+async def test_branch_and_revision_of_the_source_stamp(start: Start, repo: Repository) -> None:
+    first = repo.git("rev-parse", "HEAD")
+    repo.git("checkout", "--quiet", "-b", "side/one")
+    side = repo.commit(a="side\n")
+    repo.git("checkout", "--quiet", "main")
+    second = repo.commit(a="2\n")
+    it = await start(config(repo, branch="main"))
+    work = it.builddir() / "build"
+    built = await it.build(sources=[{"codebase": "", "branch": "side/one"}])
+    assert built.properties["got_revision"] == side
+    assert (work / ".git/HEAD").read_text() == "ref: refs/heads/side/one\n"
+    built = await it.build(sources=[{"codebase": "", "branch": "main", "revision": first}])
+    assert built.properties["got_revision"] == first
+    assert (work / "a").read_text() == "1\n"
+    built = await it.build(sources=[{"codebase": "", "revision": second}])
+    assert built.properties["got_revision"] == second
+
+
+async def test_always_use_latest_takes_no_revision(start: Start, repo: Repository) -> None:
+    first = repo.git("rev-parse", "HEAD")
+    second = repo.commit(a="2\n")
+    it = await start(config(repo, branch="main", alwaysUseLatest=True))
+    built = await it.build(sources=[{"codebase": "", "branch": "nowhere", "revision": first}])
+    assert built.properties["got_revision"] == second, built
+
+
+@pytest.mark.parametrize(
+    ("method", "left"),
+    [("clean", {"ignored"}), ("fresh", set()), ("clobber", set()), ("copy", set())],
+)
+async def test_full(start: Start, repo: Repository, method: str, left: set[str]) -> None:
+    repo.commit(**{".gitignore": "ignored\n"})
+    it = await start(config(repo, mode="full", method=method))
+    work = it.builddir() / "build"
+    assert (await it.build()).results == SUCCESS
+    (work / "plain").write_text("x")
+    (work / "ignored").write_text("x")
+    newest = repo.commit(a="2\n")
+    built = await it.build()
+    assert built.results == SUCCESS, built
+    assert built.properties["got_revision"] == newest
+    assert {path.name for path in work.iterdir()} == {".git", ".gitignore", "a"} | left
+    assert (it.builddir() / "source").exists() == (method == "copy")
+
+
+async def test_a_branch_named_like_an_option(start: Start, repo: Repository, tmp_path: Path) -> None:
+    evil = f"--upload-pack=touch {tmp_path / 'owned'};"
+    head = repo.git("rev-parse", "HEAD")
+    repo.git("update-ref", "refs/heads/-x", head)
+    it = await start(config(repo))
+    built = await it.build(sources=[{"codebase": "", "branch": "-x"}])
+    assert built.results == SUCCESS, built
+    assert built.properties["got_revision"] == head
+    built = await it.build(sources=[{"codebase": "", "branch": evil}])
+    assert built.results == FAILURE
+    built = await it.build(sources=[{"codebase": "", "branch": "main", "revision": "--orphan=x"}])
+    assert built.results == FAILURE
+    assert b"can't be a revision" in built.log("git").err
+    assert not (tmp_path / "owned").exists()
+
+
+async def test_a_full_reference_and_a_directory_in_the_way(start: Start, repo: Repository) -> None:
+    head = repo.git("rev-parse", "HEAD")
+    repo.git("update-ref", "refs/pull/1/head", head)
+    it = await start(config(repo))
+    assert (await it.build(sources=[{"codebase": "", "branch": "refs/pull/1/head"}])).results == SUCCESS
+    repo.git("branch", "x")
+    assert (await it.build(sources=[{"codebase": "", "branch": "x"}])).results == SUCCESS
+    repo.git("branch", "-D", "x")
+    repo.git("branch", "x/y")
+    built = await it.build(sources=[{"codebase": "", "branch": "x/y"}])
+    assert built.results == SUCCESS, built
+    assert built.properties["got_revision"] == head
+
+
+async def test_shallow(start: Start, repo: Repository) -> None:
+    first = repo.git("rev-parse", "HEAD")
+    last = [repo.commit(a=f"{number}\n") for number in range(4)][-1]
+    it = await start(config(repo, shallow=2, branch="main"))
+    built = await it.build()
+    assert built.properties["got_revision"] == last
+    work = it.builddir() / "build"
+
+    def depth() -> int:
+        return int(git(work, "rev-list", "--count", "HEAD"))
+
+    assert depth() == 2
+    built = await it.build(sources=[{"codebase": "", "branch": "main", "revision": first}])
+    assert built.results == SUCCESS, built
+    assert built.properties["got_revision"] == first
+
+
+async def test_submodules(start: Start, repo: Repository, tmp_path: Path) -> None:
+    inner = Repository(tmp_path / "inner")
+    old = inner.commit(i="1\n")
+    repo.git("-c", "protocol.file.allow=always", "submodule", "add", "--quiet", "../inner", "sub")
+    repo.commit()
+    allowed = {"protocol.file.allow": "always"}
+    it = await start(
+        config(repo, submodules=True, config=allowed, mode="full")
+        + "\n"
+        + config(repo, submodules=True, remoteSubmodules=True, config=allowed).replace('"b"', '"remote"')
+    )
+    built = await it.build()
+    assert built.results == SUCCESS, built
+    work = it.builddir() / "build"
+    assert (work / "sub/i").read_text() == "1\n"
+    (work / "sub/left").write_text("x")
+    new = inner.commit(i="2\n")
+    built = await it.build()
+    assert built.results == SUCCESS, built
+    assert (work / "sub/i").read_text() == "1\n"
+    assert not (work / "sub/left").exists()
+    built = await it.build("remote")
+    assert built.results == SUCCESS, built
+    assert (it.builddir("remote") / "build/sub/i").read_text() == "2\n"
+    assert old != new
+
+
+async def test_tags_and_description(start: Start, repo: Repository) -> None:
+    repo.git("tag", "-a", "-m", "one", "v1")
+    repo.git("tag", "light")
+    last = repo.commit(a="2\n")
+    it = await start(
+        config(repo, getDescription=True)
+        + "\n"
+        + config(repo, getDescription={"tags": True, "match": "li*", "abbrev": 0}).replace('"b"', '"c"')
+        + "\n"
+        + config(repo, tags=True, codebase="lib", origin="up").replace('"b"', '"d"')
+    )
+    built = await it.build()
+    assert built.properties["commit-description"] == f"v1-1-g{last[:7]}"
+    assert (await it.build("c")).properties["commit-description"] == "light"
+    built = await it.build("d", sources=[{"codebase": "lib"}, {"codebase": "other"}])
+    assert built.properties["got_revision"] == {"lib": last}
+    assert "commit-description" not in built.properties
+    assert built.outline == [("git-lib", SUCCESS)]
+    out = git(it.builddir("d") / "build", "tag")
+    assert out.split() == ["light", "v1"]
+
+
+async def test_a_codebase_that_the_build_has_not(start: Start, repo: Repository) -> None:
+    it = await start(config(repo, codebase="lib"))
+    built = await it.build()
+    assert built.results == FAILURE
+    assert b"no source stamp of the codebase 'lib'" in built.log("git-lib").err
+
+
+async def test_several_codebases(start: Start, repo: Repository, tmp_path: Path) -> None:
+    other = Repository(tmp_path / "other")
+    second = other.commit(o="o\n")
+    it = await start(
+        f'builder("b", steps.Git({repo.url!r}, codebase="one", workdir="build"),'
+        f' steps.Git({other.url!r}, codebase="two", workdir="build/two"))'
+    )
+    built = await it.build(sources=[{"codebase": "one"}, {"codebase": "two"}])
+    assert built.results == SUCCESS, built
+    assert built.properties["got_revision"] == {"one": repo.git("rev-parse", "HEAD"), "two": second}
+    assert (it.builddir() / "build/two/o").exists()
+
+
+async def test_a_reference_lends_its_objects(start: Start, repo: Repository, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    git(tmp_path, "clone", "--quiet", "--bare", repo.url, str(mirror))
+    it = await start(config(repo, reference=str(mirror)))
+    built = await it.build()
+    assert built.results == SUCCESS, built
+    work = it.builddir() / "build"
+    assert (work / ".git/objects/info/alternates").read_text() == f"{mirror}/objects\n"
+    assert not list((work / ".git/objects/pack").glob("*.pack"))
+
+
+async def test_a_patch_is_applied_and_gone_with_the_next_build(start: Start, repo: Repository) -> None:
+    (repo.path / "a").write_text("patched\n")
+    (repo.path / "new").write_text("new\n")
+    repo.git("add", "--all")
+    body = repo.git("diff", "--cached") + "\n"
+    repo.git("reset", "--hard", "--quiet")
+    it = await start(config(repo))
+    work = it.builddir() / "build"
+    patch = {"level": 1, "body": body.encode(), "author": "A", "comment": "try", "subdir": "."}
+    built = await it.build(sources=[{"codebase": "", "patch": patch}])
+    assert built.results == SUCCESS, built
+    assert (work / "a").read_text() == "patched\n"
+    assert (work / "new").exists()
+    assert built.step("git").state == "update HEAD [patch]"
+    assert (await it.build()).results == SUCCESS
+    assert (work / "a").read_text() == "1\n"
+    assert not (work / "new").exists()
+    assert not (work / ".git/buildwright.patch").exists()
+
+
+async def test_a_patch_that_does_not_apply(start: Start, repo: Repository) -> None:
+    it = await start(config(repo))
+    body = b"--- a/a\n+++ b/a\n@@ -1 +1 @@\n-not there\n+x\n"
+    built = await it.build(sources=[{"codebase": "", "patch": {"level": 1, "body": body}}])
+    assert built.results == FAILURE
+    assert b"patch does not apply" in built.log("git").err
+
+
+async def test_locks_of_a_killed_git_and_a_half_made_repository(start: Start, repo: Repository) -> None:
+    it = await start(config(repo))
+    work = it.builddir() / "build"
+    (work / ".git").mkdir(parents=True)
+    (work / ".git/index.lock").write_text("")
+    built = await it.build()
+    assert built.results == SUCCESS, built
+    (work / ".git/index.lock").write_text("")
+    (work / ".git/shallow.lock").write_text("")
+    built = await it.build()
+    assert built.results == SUCCESS, built
+
+
+async def test_clobber_on_failure(start: Start, repo: Repository) -> None:
+    it = await start(config(repo, clobberOnFailure=True) + "\n" + config(repo).replace('"b"', '"strict"'))
+    for builder, results in (("b", SUCCESS), ("strict", FAILURE)):
+        assert (await it.build(builder)).results == SUCCESS
+        (it.builddir(builder) / "build/.git/config").write_text("[broken")
+        built = await it.build(builder)
+        assert built.results == results, built
+
+
+async def test_retries(start: Start, repo: Repository, tmp_path: Path) -> None:
+    """The repository comes back between two tries."""
+    away = tmp_path / "away"
+    repo.path.rename(away)
+    it = await start(config(repo, retry=(0.01, 2)))
+    built = await it.build()
+    assert built.results == FAILURE
+    assert built.log("git").header.count(b"trying again") == 2
+    script = f"test -e {tmp_path}/seen || {{ touch {tmp_path}/seen; exit 1; }}; mv {away} {repo.path}"
+    it.configure(config(repo, retry=(0.01, 2), config={"alias.x": "x"}, retryFetch=True))
+    await it.master.reload()
+    hook = tmp_path / "w1/bin"
+    hook.mkdir()
+    (hook / "git").write_text(
+        f'#!/bin/sh\nfor word in "$@"; do [ "$word" = fetch ] && [ ! -e {repo.path} ] && ( {script} ); done\n'
+        f'exec /usr/bin/git "$@"\n'
+    )
+    (hook / "git").chmod(0o755)
+    it.configure(
+        f"builder('b', steps.Git({repo.url!r}, retryFetch=True, env={{'PATH': ['{hook}', '${{PATH}}']}}))"
+    )
+    await it.master.reload()
+    built = await it.build()
+    assert built.results == SUCCESS, built
+    assert b"fetching failed, trying it again" in built.log("git").header
+
+
+async def test_what_is_wrong_is_in_the_log(start: Start, repo: Repository, tmp_path: Path) -> None:
+    repo.path.rename(tmp_path / "away")
+    it = await start(config(repo, "steps.ShellCommand(command='true')"))
+    built = await it.build()
+    assert built.outline == [("git", FAILURE)]  # haltOnFailure
+    assert b"does not appear to be a git repository" in built.log("git").err
+    assert built.state == "failed git (failure)"
+
+
+async def test_timeout_and_stop(start: Start, repo: Repository, tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    (slow / "git").write_text(
+        '#!/bin/sh\ncase "$*" in *fetch*) echo fetching; exec sleep 1000;; esac\nexec /usr/bin/git "$@"\n'
+    )
+    (slow / "git").chmod(0o755)
+    path = {"PATH": [str(slow), "${PATH}"]}
+    it = await start(
+        config(repo, env=path) + "\n" + config(repo, env=path, timeout=0.2).replace('"b"', '"c"')
+    )
+    request = await it.submit()
+    await it.until_output(request, b"fetching")
+    await it.stop_build(request)
+    built = await it.finished(request)
+    assert built.outline == [("git", CANCELLED)], built
+    built = await it.build("c")
+    assert built.outline == [("git", FAILURE)], built
+    assert b"command timed out: 0.2 seconds without output" in built.log("git").header
