@@ -72,7 +72,6 @@ class Agent:
         self.attached = asyncio.Event()  # set while a master has welcomed us
         self._runner: Runner | None = None  # comes with the session
         self._connection: Connection | None = None
-        self._closed = asyncio.Event()  # set when the connection has ended
         self._done = asyncio.Event()  # set when `run` shall end
         self._moved = False  # the last master sent us away
         self._shutdown = False
@@ -138,7 +137,7 @@ class Agent:
             return
         self.session.goodbye(False, why)
         self._timers["stop"] = self._loop.call_later(STOP_S, self._done.set)
-        self._runner.interrupt_all("lost", f"the worker is stopped: {why}")
+        self._runner.stop(f"the worker is stopped: {why}")
         self.command_ended()
         self.wake()
 
@@ -178,7 +177,6 @@ class Agent:
 
     async def _one_connection(self, session: WorkerSession, url: str, tls: ssl.SSLContext | None) -> None:
         """Hold one connection until it ends."""
-        self._closed.clear()
         self._moved = False
         connection = await connect(
             url,
@@ -188,7 +186,6 @@ class Agent:
             timeout=ANSWER_S,
             on_frame=self._received,
             on_writable=self.wake,
-            on_lost=self._connection_lost,
         )
         self._connection = connection
         session.connected(_now())
@@ -196,19 +193,14 @@ class Agent:
         self._pump()
         self._rearm()
         try:
-            await self._closed.wait()
+            logger.info("connection ended: %s", await asyncio.shield(connection.lost))
         finally:
+            self._cancel_timer("welcome")
             self._connection = None
             self.attached.clear()
             session.disconnected()
             self._rearm()
             connection.close("the worker ends")
-
-    def _connection_lost(self, why: str) -> None:
-        self._cancel_timer("welcome")
-        if self._connection is not None:
-            logger.info("connection ended: %s", why)
-        self._closed.set()
 
     async def _until_done(self, work: Coroutine[Any, Any, Any]) -> Any:
         """The work's value, or None if this worker is to end before: then the work is cancelled."""
@@ -233,9 +225,9 @@ class Agent:
             context.load_verify_locations(self.config.ca_file)
         return context
 
-    def _received(self, frame: bytes) -> None:
-        session, connection = self.session, self._connection
-        if session is None or connection is None or connection.closing:
+    def _received(self, connection: Connection, frame: bytes) -> None:
+        session = self.session
+        if session is None or connection is not self._connection or connection.closing:
             return
         try:
             session.receive(frame, _now())

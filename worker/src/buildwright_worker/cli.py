@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,10 @@ async def _run(loaded: config.AgentConfig) -> None:
     loop.add_signal_handler(signal.SIGUSR1, agent.retire, "SIGUSR1")
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     await agent.run()
+    # A thread that waits for a name server or a file system must not hold the end of the process.
+    rescue = threading.Timer(1.0, os._exit, [0])
+    rescue.daemon = True
+    rescue.start()
 
 
 def _stop(options: argparse.Namespace) -> int:

@@ -5,8 +5,8 @@ without tasks or queues in between, because a worker may exchange thousands of s
 Compression is not offered.
 
 `opened` is done when the master has accepted the upgrade, or holds the `ConnectFailed` that says why not.
-After that, `on_frame` gets each binary message, and `on_lost` is called once with the reason, whoever ended
-the connection.
+After that, `on_frame` gets each binary message. `lost` gets the reason when the connection has ended, whoever
+ended it.
 """
 
 from __future__ import annotations
@@ -40,20 +40,18 @@ class Connection(asyncio.Protocol):
         name: str,
         password: str,
         *,
-        on_frame: Callable[[bytes], None],
+        on_frame: Callable[[Connection, bytes], None],
         on_writable: Callable[[], None],
-        on_lost: Callable[[str], None],
     ) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.writable = True
         self._on_frame = on_frame
         self._on_writable = on_writable
-        self._on_lost = on_lost
         self._websocket = ClientProtocol(parse_uri(url), max_size=MAX_FRAME)
         self._credentials = base64.b64encode(f"{name}:{password}".encode()).decode()
         self._parts: list[bytes] = []  # of a message that comes in several frames
         self._transport: asyncio.Transport | None = None
-        self._lost = False
         self._why = ""
 
     @property
@@ -63,13 +61,13 @@ class Connection(asyncio.Protocol):
 
     def send(self, frame: bytes) -> None:
         """Send a binary message, unless the connection has ended meanwhile."""
-        if not self._lost and self.opened.done() and not self._why:
+        if self.opened.done() and not self.lost.done() and not self._why:
             self._websocket.send_binary(frame)
             self._write()
 
     def close(self, why: str) -> None:
-        """End the connection and say why; `on_lost` follows."""
-        if self._lost or self._transport is None:
+        """End the connection and say why; `lost` follows."""
+        if self.lost.done() or self._transport is None:
             return
         self._why = self._why or why
         if self.opened.done() and not self._transport.is_closing():
@@ -79,7 +77,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self, why: str) -> None:
         """End the connection without waiting for what is unsent: the peer does not answer."""
-        if not self._lost and self._transport is not None:
+        if not self.lost.done() and self._transport is not None:
             self._why = self._why or why
             self._transport.abort()
 
@@ -103,12 +101,11 @@ class Connection(asyncio.Protocol):
         self._react()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = True
         why = self._why or self._reason() or (str(exc) if exc else "") or "the connection was closed"
         if not self.opened.done():
             self.opened.set_exception(ConnectFailed(why))
             self.opened.exception()  # it need not be asked for
-        self._on_lost(why)
+        self.lost.set_result(why)
 
     def pause_writing(self) -> None:
         self.writable = False
@@ -142,12 +139,12 @@ class Connection(asyncio.Protocol):
 
     def _received(self, frame: Frame) -> None:
         if frame.opcode is Opcode.BINARY and frame.fin:
-            self._on_frame(bytes(frame.data))
+            self._on_frame(self, bytes(frame.data))
         elif frame.opcode in (Opcode.BINARY, Opcode.CONT):
             self._parts.append(bytes(frame.data))
             if frame.fin:
                 message, self._parts = b"".join(self._parts), []
-                self._on_frame(message)
+                self._on_frame(self, message)
         elif frame.opcode is Opcode.TEXT:
             self.close("a text message, where only binary ones are allowed")
 

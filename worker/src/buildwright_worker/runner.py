@@ -76,6 +76,7 @@ class Runner:
             str, Callable[[], None]
         ] = {}  # wanted no more but still running: what follows the end
         self._room_timer: asyncio.TimerHandle | None = None
+        self._stopped: str | None = None  # why nothing is started any more
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -98,7 +99,10 @@ class Runner:
 
     def start(self, wanted: events.StartWanted) -> None:
         self._unlisted.append(wanted)
-        self._start_unlisted()
+        if self._stopped is not None:
+            self.interrupt(wanted.id, "lost", self._stopped)
+        else:
+            self._start_unlisted()
 
     def interrupt(self, id: str, failure: str, why: str, *, at_once: bool = False) -> None:
         for wanted in self._unlisted:
@@ -114,6 +118,11 @@ class Runner:
     def interrupt_all(self, failure: str, why: str) -> None:
         for id_ in [*(wanted.id for wanted in self._unlisted), *self._commands]:
             self.interrupt(id_, failure, why, at_once=True)
+
+    def stop(self, why: str) -> None:
+        """Kill what runs, and start nothing more."""
+        self._stopped = why
+        self.interrupt_all("lost", why)
 
     def data_arrived(self, data: events.DataArrived) -> None:
         command = self._commands.get(data.id)

@@ -46,8 +46,6 @@ class Masker:
                     shown = f"<{name}>".encode("utf-8", "surrogateescape")
                     forms.setdefault(form.encode("utf-8", "surrogateescape"), shown)
         self._forms = sorted(forms.items(), key=lambda form: -len(form[0]))
-        self._firsts = {form[:1] for form, _ in self._forms}
-        self._longest = max(map(len, forms), default=0)
         self._held: dict[str, bytes] = {}
 
     @property
@@ -116,11 +114,11 @@ class Masker:
 
     def _undecided(self, data: bytes) -> list[int]:
         """The offsets, ascending, from which the rest of `data` is a proper prefix of some form."""
-        start = max(0, len(data) - self._longest + 1)
-        offsets = []
-        for offset in range(start, len(data)):
-            if data[offset : offset + 1] in self._firsts:
-                rest = data[offset:]
-                if any(len(form) > len(rest) and form.startswith(rest) for form, _ in self._forms):
-                    offsets.append(offset)
-        return offsets
+        offsets = set()
+        for form, _ in self._forms:
+            at = data.find(form[:1], max(0, len(data) - len(form) + 1))
+            while at >= 0:
+                if form.startswith(data[at:]):
+                    offsets.add(at)
+                at = data.find(form[:1], at + 1)
+        return sorted(offsets)
