@@ -11,7 +11,7 @@ none: a ForceScheduler has no others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from buildwright.model.errors import error, shown
 from buildwright.model.properties import Properties
@@ -29,9 +29,10 @@ from buildwright.schedulers.parameters import (
     checked,
 )
 from buildwright.schedulers.plan import Plan, plan_buildset
-from buildwright.store.base import Store
-from buildwright.store.units.buildsets import Added
-from buildwright.store.units.schedulers import start
+
+if TYPE_CHECKING:
+    from buildwright.store.base import Store
+    from buildwright.store.units.buildsets import Added
 
 SOURCE = "Force Build Form"
 NOBODY = (None, "", "anonymous")
@@ -198,6 +199,8 @@ async def force(
     ``params`` is the form with ``builderid`` or ``builderNames`` beside it, which say what of the scheduler's
     builders is meant.
     """
+    from buildwright.store.units.schedulers import start
+
     names: list[str] | None = None
     if params.get("builderNames"):
         given = params["builderNames"]

@@ -13,15 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
+from buildwright.model.logger import get_logger
 from buildwright.model.properties import Properties
 from buildwright.model.render import render
 from buildwright.model.sources import Change
 from buildwright.schedulers.base import Scheduler
 from buildwright.schedulers.decisions import Stamp
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class PlanError(Exception):

@@ -28,9 +28,8 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import asyncpg
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from buildwright.store.errors import StoreAway, StoreError, from_postgres, from_sqlite
@@ -38,6 +37,9 @@ from buildwright.store.schema import metadata
 from buildwright.store.sqlite import connect, take_file
 from buildwright.store.unit import POSTGRESQL, SQLITE, dialect_of
 from buildwright.store.urls import Target, parse
+
+if TYPE_CHECKING:
+    import asyncpg  # loaded with PostgreSQL only
 
 VERSION_TABLE = "buildwright_version"
 _CREATE_VERSION = (
@@ -155,13 +157,16 @@ def create_statements(dialect: str) -> Iterator[str]:
     for table in metadata.sorted_tables:
         yield str(CreateTable(table).compile(dialect=kind))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            yield str(CreateIndex(index).compile(dialect=kind))
+            where = index.info.get("where")
+            yield str(CreateIndex(index).compile(dialect=kind)) + (f" WHERE {where}" if where else "")
 
 
 async def inspect(db_url: str, basedir: Path, *, migrations: Migrations = OURS) -> Inspection:
     """How the database stands to this program. Writes nothing; a missing SQLite file is an empty database."""
     target = parse(db_url, basedir)
     if target.dialect == POSTGRESQL:
+        import asyncpg
+
         connection = await _connect(target)
         try:
             return await _inspect_postgres(connection, target, migrations)
@@ -309,6 +314,8 @@ async def _inspect_postgres(
 
 
 async def _upgrade_postgres(target: Target, migrations: Migrations) -> Inspection:
+    import asyncpg
+
     connection = await _connect(target)
     try:
         await connection.execute("SET idle_in_transaction_session_timeout = 0")
@@ -337,6 +344,7 @@ async def _upgrade_postgres(target: Target, migrations: Migrations) -> Inspectio
 
 async def _migrate_postgres(target: Target, found: Inspection, migrations: Migrations) -> None:
     """On a connection of SQLAlchemy's, while the caller's holds the lock."""
+    import asyncpg
     import sqlalchemy as sa
     from sqlalchemy.ext.asyncio import create_async_engine
 

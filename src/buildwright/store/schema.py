@@ -12,6 +12,8 @@ masters from reserved blocks (:mod:`buildwright.store.ids`), all others by the d
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
@@ -38,6 +40,11 @@ def _text(name: str, default: str = "") -> sa.Column[str]:
 def _version() -> sa.Column[int]:
     """Counts the row's writes: hints carry it and compare-and-set leans on it."""
     return sa.Column("version", Big, nullable=False, server_default="0")
+
+
+def _partial(name: str, *columns: sa.ColumnElement[Any], where: str, unique: bool = False) -> None:
+    """An index of the rows ``where``. SQLAlchemy's own words for it would load both databases' dialects."""
+    sa.Index(name, *columns, unique=unique, info={"where": where})
 
 
 # -- who there is ----------------------------------------------------------------------------------------
@@ -295,19 +302,17 @@ buildrequests = sa.Table(
     _text("waits_for"),  # why it has not started, for people
     _version(),
 )
-sa.Index(
+_partial(
     "waiting_requests",
     buildrequests.c.builderid,
     buildrequests.c.priority.desc(),
     buildrequests.c.id,
-    sqlite_where=sa.text("complete = 0 AND claimed_by IS NULL"),
-    postgresql_where=sa.text("complete = 0 AND claimed_by IS NULL"),
+    where="complete = 0 AND claimed_by IS NULL",
 )
-sa.Index(
+_partial(
     "stopped_requests",
     buildrequests.c.id,
-    sqlite_where=sa.text("complete = 0 AND stop_results IS NOT NULL"),
-    postgresql_where=sa.text("complete = 0 AND stop_results IS NOT NULL"),
+    where="complete = 0 AND stop_results IS NOT NULL",
 )
 
 builds = sa.Table(
@@ -334,18 +339,16 @@ builds = sa.Table(
     sa.UniqueConstraint("builderid", "number"),
     sa.UniqueConstraint("buildrequestid", "attempt"),
 )
-sa.Index(
+_partial(
     "one_open_build",
     builds.c.buildrequestid,
     unique=True,
-    sqlite_where=sa.text("complete_at IS NULL"),
-    postgresql_where=sa.text("complete_at IS NULL"),
+    where="complete_at IS NULL",
 )
-sa.Index(
+_partial(
     "occupying_builds",
     builds.c.workerid,
-    sqlite_where=sa.text("complete_at IS NULL OR lingering = 1"),
-    postgresql_where=sa.text("complete_at IS NULL OR lingering = 1"),
+    where="complete_at IS NULL OR lingering = 1",
 )
 sa.Index("builds_by_results", builds.c.results, builds.c.id)
 
@@ -409,11 +412,10 @@ logs = sa.Table(
     _text("open_lines", "{}"),
     sa.UniqueConstraint("stepid", "slug"),
 )
-sa.Index(  # finished logs whose bytes are still to be moved or removed
+_partial(  # finished logs whose bytes are still to be moved or removed
     "logs_to_tend",
     logs.c.id,
-    sqlite_where=sa.text("complete = 1 AND tier IN ('live', 'shedding', 'expiring')"),
-    postgresql_where=sa.text("complete = 1 AND tier IN ('live', 'shedding', 'expiring')"),
+    where="complete = 1 AND tier IN ('live', 'shedding', 'expiring')",
 )
 
 logchunks = sa.Table(

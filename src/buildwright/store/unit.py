@@ -35,7 +35,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.base import Executable
 
@@ -66,15 +65,17 @@ class Hint(NamedTuple):
 SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
 
-_DIALECTS: dict[str, sa.engine.Dialect] = {
-    SQLITE: sqlite.dialect(paramstyle="qmark"),
-    POSTGRESQL: postgresql.dialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]
-}
 
-
+@functools.cache
 def dialect_of(name: str) -> sa.engine.Dialect:
-    """SQLAlchemy's dialect, with placeholders as our drivers take them."""
-    return _DIALECTS[name]
+    """SQLAlchemy's dialect, with placeholders as our drivers take them; a master loads the one it uses."""
+    if name == SQLITE:
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.dialect(paramstyle="qmark")
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,8 @@ def in_set(column: sa.ColumnElement[Any], name: str) -> Callable[[str], sa.Colum
 
     def build(dialect: str) -> sa.ColumnElement[bool]:
         if dialect == POSTGRESQL:
+            from sqlalchemy.dialects import postgresql
+
             kind = column.type
             return column == sa.any_(sa.bindparam(key, type_=postgresql.ARRAY(type(kind)())))
         each = sa.func.json_each(sa.bindparam(key, type_=sa.Text)).table_valued("value")
@@ -229,7 +232,7 @@ def _compile(construct: Executable, dialect: str, *, ad_hoc: bool = False) -> Co
     # Lists in `in_()` are spread out only when their values are there, which only an ad-hoc query has.
     options = {"render_postcompile": True} if ad_hoc else {}
     construct = construct if ad_hoc else _with_literals(construct)
-    compiled = construct.compile(dialect=_DIALECTS[dialect], compile_kwargs=options)  # type: ignore[attr-defined]
+    compiled = construct.compile(dialect=dialect_of(dialect), compile_kwargs=options)  # type: ignore[attr-defined]
     keys = compiled.positiontup or ()
     asked = {key for key, bind in compiled.binds.items() if bind.required}
     constants = {key: compiled.params[key] for key in keys if key not in asked}
@@ -240,4 +243,10 @@ def _compile(construct: Executable, dialect: str, *, ad_hoc: bool = False) -> Co
 
 def insert(dialect: str, table: sa.Table) -> Any:
     """The dialect's own INSERT, which knows ON CONFLICT."""
-    return postgresql.insert(table) if dialect == POSTGRESQL else sqlite.insert(table)
+    if dialect == POSTGRESQL:
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)

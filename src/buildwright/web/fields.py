@@ -20,7 +20,6 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from buildwright.store.unit import POSTGRESQL, Statement, in_set
 from buildwright.web.errors import BadQuery
@@ -345,6 +344,8 @@ def json_list(name: str, column: Element, of: str = "string") -> Field:
     def member(parameter: str) -> Callable[[str], Condition]:
         def build(dialect: str) -> Condition:
             if dialect == POSTGRESQL:
+                from sqlalchemy.dialects import postgresql
+
                 each: Any = sa.func.jsonb_array_elements_text(sa.cast(column, postgresql.JSONB))
                 entry = each.table_valued("value", name="entry")
             else:
