@@ -82,7 +82,10 @@ class Cluster:
         return f"postgresql://buildwright@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Start the server unless it runs, and return when it answers."""
+        """Start the server unless it runs, and return when it answers.
+
+        Not from a helper thread: the server dies with the thread that started it.
+        """
         if self._server is not None:
             return
         for _ in range(5):  # a port that was free may be taken a moment later
@@ -101,6 +104,12 @@ class Cluster:
     def kill(self) -> None:
         """End all its processes at once, as a crash does; the next start recovers from the log."""
         self._end("QUIT")
+
+    def signal(self, name: str) -> None:
+        """Send a signal to the server and all its sessions: STOP freezes them, CONT lets them go on."""
+        assert self._server is not None
+        children = Path(f"/proc/{self._server.pid}/task/{self._server.pid}/children").read_text().split()
+        subprocess.run(["kill", f"-{name}", str(self._server.pid), *children], check=True)
 
     def destroy(self) -> None:
         self.kill()

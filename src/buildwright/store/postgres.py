@@ -28,7 +28,6 @@ import asyncio
 import contextlib
 import os
 import random
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -57,6 +56,7 @@ log = structlog.get_logger(__name__)
 WRITERS = 8
 READERS = 3
 CONNECT_SECONDS = 10.0
+WATCH_SECONDS = 5.0
 STUCK_SECONDS = 60.0
 """A unit that takes longer has lost its server. More than the lock timeout: waiting for a row isn't it."""
 STOP_SECONDS = 10.0
@@ -76,6 +76,10 @@ AGAIN = frozenset({"40001", "40P01", "55P03"})
 """SQLSTATEs after which the same unit may succeed on the same connection."""
 OUTDATED = "0A000"
 """A prepared plan no longer fits its tables."""
+
+
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""What a connection raises. The client's internal error is how it says that the server hung up early."""
 
 
 def _number(text: str) -> int | float:
@@ -148,7 +152,7 @@ class _Lane:
         except StopIteration as end:
             job.result = end.value
             job.hints = hints
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except FAILURES as error:
             close_quietly(generator)
             if isinstance(request, (Bound, Many)):
                 error.add_note(f"{job.unit.name}: {request.statement.name}")
@@ -235,7 +239,7 @@ class _Lanes:
                 job.error = self._store.stopped()
                 self._store.deliver((job,))
             raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except FAILURES:
             log.debug("an idle connection was lost")  # the next call opens another lane
         finally:
             lane.busy_since = None
@@ -261,7 +265,7 @@ class _Lanes:
                     job.error = store.stopped()
                     break
                 continue
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except FAILURES as error:
                 typed = self._judge(lane, error)
                 await self._roll_back(lane)
                 if isinstance(typed, StoreReadOnly) and not self._transactions:
@@ -269,12 +273,12 @@ class _Lanes:
                 if typed is not None:
                     job.error = typed
                     break
-                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
+                await asyncio.sleep(random.uniform(pause / 2, pause))
                 pause = min(pause * 2, 1.0)
                 continue
             except asyncio.CancelledError:
                 raise
-            except BaseException as error:  # noqa: BLE001 - whatever a unit raises is its caller's
+            except BaseException as error:
                 await self._roll_back(lane)
                 job.error = error
                 break
@@ -292,6 +296,7 @@ class _Lanes:
             return None
         typed = from_postgres(error, self._store.name)
         lost = connection is None or connection.is_closed() or isinstance(typed, StoreAway)
+        lost = lost or isinstance(error, asyncpg.InternalClientError)
         if lost or (state == OUTDATED and lane.prepared):
             lane.drop()
             return None
@@ -302,7 +307,7 @@ class _Lanes:
             return
         try:
             await lane.end("ROLLBACK", chain=bool(self._queue))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except FAILURES:
             lane.drop()
 
 
@@ -380,14 +385,7 @@ class PostgresStore(Store):
             await connection.set_type_codec(
                 "numeric", schema="pg_catalog", encoder=str, decoder=_number, format="text"
             )
-        except (
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            OSError,
-            TimeoutError,
-            ssl.SSLError,
-            ValueError,
-        ) as error:
+        except (*FAILURES, ValueError) as error:
             reason = str(error) or type(error).__name__
             raise StoreAway(
                 f"The {self.name} can't be reached: {reason}. It must run and let this user in (db_url); "
@@ -436,7 +434,7 @@ class PostgresStore(Store):
     async def _watch(self) -> None:
         """Take the connection from units that wait for an answer that doesn't come."""
         while True:
-            await asyncio.sleep(5.0)
+            await asyncio.sleep(WATCH_SECONDS)
             limit = time.monotonic() - STUCK_SECONDS
             for lane in [*self._writes.lanes, *self._reads.lanes]:
                 if lane.busy_since is not None and lane.busy_since < limit and lane.connection is not None:
@@ -468,7 +466,7 @@ class PostgresStore(Store):
                     os.urandom(1 << 16),  # doesn't compress, so that it takes room
                 )
                 await connection.execute("ROLLBACK")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             typed = from_postgres(error, self.name)
             return typed if isinstance(typed, StoreUnavailable) else None
         finally:

@@ -238,7 +238,7 @@ class Session:
             job.error = from_sqlite(error, self.where, "transaction")
         except StoreReadOnly as error:
             job.error = no_write(job.unit, error)
-        except BaseException as error:  # noqa: BLE001 - whatever a unit raises belongs to its caller
+        except BaseException as error:
             job.error = error
         if self.connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):

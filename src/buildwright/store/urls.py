@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from buildwright.store.base import Store, wall_us
 from buildwright.store.errors import StoreError
@@ -72,8 +72,7 @@ def parse(db_url: str, basedir: Path) -> Target:
         path = basedir / name[1:]
         return Target(SQLITE, path, readonly=parse_qs(query).get("mode") == ["ro"])
     if backend in ("postgresql", "postgres"):
-        parts = urlsplit(f"postgresql://{rest}")
-        return Target(POSTGRESQL, dsn=urlunsplit(parts._replace(path=quote(unquote(parts.path)))))
+        return Target(POSTGRESQL, dsn=f"postgresql://{rest}")
     known = "Buildwright runs on SQLite and PostgreSQL"
     if backend == "mysql":
         known += "; MySQL is not supported: move the data, or keep the old database and start with a new one"
