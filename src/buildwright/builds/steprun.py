@@ -78,6 +78,10 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
+# Failures of a command that say nothing of what it did: its worker ended, or was away beyond its dead-man limit.
+LOST = frozenset({"lost", "deadman"})
+
+
 class Abort(Exception):
     """The step can't come to an end of its own. ``again``: start it again from its beginning."""
 
@@ -524,10 +528,9 @@ class StepRun:
         """Whether an earlier owner's run asked for something that this one hasn't asked for yet."""
         return self._journal.replaying
 
-    @property
-    def masker(self) -> Masker:
-        """One for the streams of work on the master."""
-        return Masker(self.runner.secrets.items())
+    def master_output(self, name: str) -> MasterOutput:
+        """A log for what work on the master prints; the secrets known by now are masked."""
+        return MasterOutput(self.log(name), Masker(self.runner.secrets.items()))
 
     async def serve(self, awaitable: Awaitable[T]) -> T:
         """Await something that may be asked again after a takeover: a look into the store, an idempotent
@@ -630,6 +633,9 @@ class StepRun:
             if self._stop is not None:
                 self.link.interrupt(running.id, self._stop)
             await asyncio.shield(running.done)
+            if command.failure in LOST and self._stop is None:
+                self.abort(f"the worker lost the command ({command.failure})")
+                raise asyncio.CancelledError
             if running.error is not None:
                 raise running.error
 

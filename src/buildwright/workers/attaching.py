@@ -30,6 +30,7 @@ from buildwright.model.workers import WorkerConfig
 from buildwright.store.unit import Fenced
 from buildwright.store.units.attach import (
     Attached,
+    Entry,
     OpenBuilds,
     attach,
     builds_to_watch,
@@ -156,11 +157,17 @@ class Workers:
         same_process = attached.previous_boot == hello.boot
         unknown = self._unconfigured(stored)
         if not same_process:
-            why = "the worker's process died"
             same_ledger = attached.previous_ledger == hello.ledger
-            stored = await self._end_interrupted(seat, stored, why, lingering=not same_ledger)
+            why = "the worker's process died"
+            stored = await self._end_broken(seat, stored, why, None, lingering=not same_ledger)
+            seat.forget(list(seat.open_commands))
             if same_ledger:
                 await self._end_lingering(workerid)
+        elif hello.lost:
+            gone = {each.id: each.why for each in hello.lost}
+            why = "; ".join(dict.fromkeys(gone.values()))
+            stored = await self._end_broken(seat, stored, why, set(gone), lingering=False)
+            seat.forget(gone)
         if unknown:
             stored = await self._end(fence, stored, unknown, "its builder is not configured any more")
         lingering = await services.store.read(lingering_builds(workerid))
@@ -169,7 +176,7 @@ class Workers:
         for each in resumed:
             for entry in each.journal:
                 if entry.kind == "command" and not entry.done:
-                    seat.expect(f"{entry.stepid}.{entry.tries}.{entry.seq}", entry.acked)
+                    seat.expect(_command_id(entry), entry.acked)
         answers = seat.answers(hello, lambda which: self._reaped(workerid, which))
         self._reaping[workerid] = {answer.id for answer in answers if answer.action == "kill"}
         connection.session.welcome(
@@ -203,13 +210,15 @@ class Workers:
         builders = self.services.snapshot.builders
         return [build.buildid for build in stored.builds if names.get(build.builderid) not in builders]
 
-    async def _end_interrupted(
-        self, seat: Seat, stored: OpenBuilds, why: str, *, lingering: bool
+    async def _end_broken(
+        self, seat: Seat, stored: OpenBuilds, why: str, lost: set[str] | None, *, lingering: bool
     ) -> OpenBuilds:
-        """End the attempts that had a command open when the worker's process died."""
+        """End the attempts whose open commands are gone: those in ``lost``, or all if the process died."""
         steps = {step.stepid: step.buildid for step in stored.steps}
         broken = {
-            steps[entry.stepid] for entry in stored.journal if entry.kind == "command" and not entry.done
+            steps[entry.stepid]
+            for entry in stored.journal
+            if entry.kind == "command" and not entry.done and (lost is None or _command_id(entry) in lost)
         }
         await asyncio.gather(
             *(
@@ -218,7 +227,6 @@ class Workers:
                 if runner.buildid in broken
             )
         )
-        seat.forget(list(seat.open_commands))
         return await self._end(seat.fence, stored, sorted(broken), why, lingering=lingering)
 
     async def _end(
@@ -437,6 +445,10 @@ def _shown_info(hello: Hello) -> str:
 
 def _plain(value: object) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
+
+
+def _command_id(entry: Entry) -> str:
+    return f"{entry.stepid}.{entry.tries}.{entry.seq}"
 
 
 def _resumed(stored: OpenBuilds, running: set[int]) -> list[Resumed]:

@@ -48,7 +48,7 @@ class Reaper:
         if last:
             self._reaped()
 
-    def pull(self, offset: int, length: int) -> None:
+    def pull(self, offset: int, length: int) -> None:  # noqa: ARG002
         self._seat.answer(self._id, offset, b"", eof=True)
 
 
