@@ -1,5 +1,6 @@
 """What a row of the bench is, and what a measurement gives back."""
 
+import math
 import statistics
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -40,8 +41,7 @@ class Measurement:
 
 def percentile(samples: Sequence[float], share: float) -> float:
     """The smallest sample that at least `share` of all are not above."""
-    ordered = sorted(samples)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    return sorted(samples)[math.ceil(share * len(samples)) - 1]
 
 
 def median_of(samples: Sequence[float], note: str = "") -> Figure:

@@ -9,13 +9,13 @@ from bench.rows.latency import NANOSECONDS, sample
 from bench.sides import Master, Setup, Side, master
 from bench.table import Figure, Measurement, Row, percentile
 
-LISTS = (
-    "/builds?limit=200&order=-started_at&property=owners",
-    "/builders",
-    "/builders/{waiting}/builds?limit=200&order=-number&property=owners&property=branch",
-    "/builders/{waiting}/buildrequests?claimed=false&limit=200&order=-priority",
-    "/buildrequests?limit=50&order=-buildrequestid",
-    "/builds?results=2&limit=50",
+LISTS = (  # what is asked, and how many rows must come
+    ("/builds?limit=200&order=-started_at&property=owners", 200),
+    ("/builders", 2),
+    ("/builders/{waiting}/builds?limit=200&order=-number&property=owners&property=branch", 200),
+    ("/builders/{waiting}/buildrequests?claimed=false&limit=200&order=-priority", 200),
+    ("/buildrequests?limit=50&order=-buildrequestid", 50),
+    ("/builds?results=2&limit=50", 50),
 )
 CLAIMS = 200
 
@@ -26,8 +26,11 @@ async def lists(made: Master, short: bool) -> Figure:
     worst: list[float] = []
     notes: list[str] = []
     count = 20 if short else 200
-    for template in LISTS:
+    for template, wanted in LISTS:
         path = template.format(waiting=waiting)
+        (found,) = (len(rows) for name, rows in (await made.rest.get(path)).items() if name != "meta")
+        if found != wanted:
+            raise RuntimeError(f"{path} gives {found} rows, not {wanted}")
         times = [1000 * await made.rest.timed_get(path) for _ in range(count)]
         worst.append(percentile(times, 0.95))
         notes.append(f"{template.partition('&')[0]} {statistics.median(times):.0f}/{worst[-1]:.0f}")
