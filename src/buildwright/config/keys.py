@@ -62,6 +62,7 @@ _OTHERS = frozenset(
         "db",
         "db_url",
         "logEncoding",
+        "logStore",
         "mq",
         "multiMaster",
         "properties",
@@ -132,6 +133,16 @@ def _texts(config: Mapping[Any, Any], context: Context, found: dict[str, Any]) -
     url = found.get("buildbot_url")
     if url is not None and not url.endswith("/"):
         found["buildbot_url"] = url + "/"
+    where = config.get("logStore")
+    if where is not None and context.wanted(where, str, "text", "logStore"):
+        if where in ("files", "database") or "://" in where:
+            found["log_store"] = where
+        else:
+            context.error(
+                f"{key_text('logStore')} must be 'files', 'database' or an object store's URL, not {shown(where)}",
+                "logStore",
+                hint="as in 's3://bucket/prefix'",
+            )
     encoding = config.get("logEncoding")
     if encoding is not None:
         if callable(encoding):

@@ -45,6 +45,15 @@ class BlobStore(Protocol):
         """Remove a blob, if it is there."""
 
 
+def open_blobs(where: str, store: Store, directory: Path) -> BlobStore:
+    """The blob store that a configuration names: ``files``, ``database``, or an object store's URL."""
+    if where == "files":
+        return FileBlobs(directory)
+    if where == "database":
+        return DatabaseBlobs(store)
+    return ObjectBlobs(where)
+
+
 class FileBlobs:
     """Blobs as files under a directory that belongs to one master.
 

@@ -70,6 +70,7 @@ class Snapshot:
     select_next_worker: Callable[..., Any] | None = None
     codebase_generator: Callable[..., Any] | None = None
     revlink: Callable[..., Any] | None = None
+    log_store: str = "files"  # where sealed logs go: files, database, or an object store's URL
     log_encoding: str | Callable[[bytes], str] = "utf-8"
     change_horizon: int | None = None
     validation: Mapping[str, Any] = field(default_factory=dict)  # name -> compiled pattern
