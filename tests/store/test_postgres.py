@@ -11,7 +11,14 @@ import sqlalchemy as sa
 
 from buildwright.store import postgres
 from buildwright.store.base import Store
-from buildwright.store.errors import Health, StoreAway, StoreFull, StoreReadOnly, StoreStopped
+from buildwright.store.errors import (
+    Health,
+    StatementFailed,
+    StoreAway,
+    StoreFull,
+    StoreReadOnly,
+    StoreStopped,
+)
 from buildwright.store.postgres import PostgresStore
 from buildwright.store.schema import workers
 from buildwright.store.unit import Statement, Work, unit
@@ -203,6 +210,42 @@ async def doubtful(url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
     finally:
         server.close()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_statement_that_takes_too_long_is_ended(
+    postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(postgres.SESSION, "statement_timeout", "50ms")
+    long = Statement("long", sa.select(sa.cast(sa.func.pg_sleep(60), sa.Text)))
+
+    @unit
+    def wait(*, write: bool) -> Work[None]:
+        if write:
+            yield units.ADD(name="one")
+        yield long()
+
+    async with started(postgres_store_url) as store:
+        with pytest.raises(StatementFailed, match=r"wait: long: .* took too long"):
+            await store.run(wait(write=True))
+        with pytest.raises(StatementFailed, match=r"wait: long: .* took too long"):
+            await store.read(wait(write=False))
+        assert await store.read(units.names()) == []
+
+
+async def test_a_frozen_holder_of_a_row_is_ended_by_the_server(
+    store: Store, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A master that was stopped in the middle of a unit: its successor waits for the row only so long."""
+    monkeypatch.setitem(postgres.SESSION, "idle_in_transaction_session_timeout", "100ms")
+    workerid = await store.run(units.add("one"))
+    frozen = PostgresStore(postgres_store_url, name="frozen")
+    connection = await frozen.connect()
+    await connection.execute("BEGIN")
+    await connection.execute("UPDATE workers SET version = 100 WHERE id = $1", workerid)
+    assert await store.run(units.bump(workerid)) == 2
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await connection.execute("COMMIT")
+    await connection.close()
 
 
 # -- the server --------------------------------------------------------------------------------------------

@@ -137,9 +137,11 @@ class Store(abc.ABC):
                 pause = min(pause * 2, LONGEST_PAUSE)
                 await self.wait_ok()
 
-    async def fetch(self, core: Executable, params: Mapping[str, Any] | None = None) -> Rows:
+    async def fetch(
+        self, core: Executable, params: Mapping[str, Any] | None = None, *, timeout: float | None = None
+    ) -> Rows:
         """Run a Core query that was built at run time. ``in_()`` with a list is fine here."""
-        return await self.read(Unit("fetch", _fetch, (AdHoc(core), params or {}), {}))
+        return await self.read(Unit("fetch", _fetch, (AdHoc(core), params or {}), {}), timeout=timeout)
 
     async def wait_ok(self) -> None:
         """Return when ``health`` is ``ok``; raises :class:`StoreStopped` if the store is stopped before."""

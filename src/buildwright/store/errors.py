@@ -154,6 +154,8 @@ def from_postgres(error: BaseException, where: str) -> StoreError:
         return StoreReadOnly(
             f"The {where} takes no writes ({text}). Point db_url at the primary, not at a standby."
         )
+    if state == "57014":
+        return StatementFailed(f"{statement}: the {where} took too long and was told to end it ({text}).")
     if state in ("53200", "58030", "XX001", "XX002"):
         return StoreBroken(f"The {where} reports damage ({state}: {text}). Look at the server's log.")
     return StatementFailed(

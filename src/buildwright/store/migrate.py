@@ -320,6 +320,7 @@ async def _upgrade_postgres(target: Target, migrations: Migrations) -> Inspectio
     try:
         await connection.execute("SET idle_in_transaction_session_timeout = 0")
         await connection.execute("SET lock_timeout = 0")
+        await connection.execute("SET statement_timeout = 0")
         await connection.execute("SELECT pg_advisory_lock($1::bigint)", _ADVISORY)
         # A migration that waits for a master's transaction would make all of them wait behind it.
         await connection.execute("SET lock_timeout = '10s'")

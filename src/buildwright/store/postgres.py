@@ -16,6 +16,8 @@ What happens when things fail:
   first and about once a second later, until it answers; ``stop`` and a call's timeout end the waiting;
 - **its disk is full, it is a standby**: the call raises; the same task probes with a write that it rolls
   back;
+- **a statement takes too long**: the server ends it, and the call raises; a wait for a row lock is no such
+  thing and goes on;
 - **it doesn't answer** (a cut network): a unit that takes more than a minute loses its connection and is
   run again;
 - **this process is frozen or cut off** while it holds row locks: the server ends a session that is idle in
@@ -67,6 +69,7 @@ SESSION = {
     "jit": "off",
     "idle_in_transaction_session_timeout": "15s",
     "lock_timeout": "20s",
+    "statement_timeout": "50s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",

@@ -228,9 +228,10 @@ class Session:
             self.trouble = error
         return error
 
-    def read(self, job: Job[Any]) -> None:
-        """Run a unit that only reads, in one read transaction."""
+    def read(self, job: Job[Any]) -> BaseException | None:
+        """Run a unit that only reads, in one read transaction; gives its error."""
         begun = time.perf_counter()
+        job.error = None
         try:
             self._cursor.execute("BEGIN")
             self.drive(job)
@@ -244,6 +245,7 @@ class Session:
             with contextlib.suppress(sqlite3.Error):
                 self._cursor.execute("ROLLBACK")
         job.seconds = time.perf_counter() - begun
+        return job.error
 
     def probe(self) -> StoreUnavailable | None:
         """Whether the database takes writes: what is wrong, or None. Writes one page, changes nothing."""
@@ -447,9 +449,11 @@ class SqliteStore(Store):
 
     def _read(self, session: Session, tell: _Loop) -> None:
         while (job := self._reads.get()) is not None:
-            if not job.future.done():
-                session.read(job)
-                tell(self._deliver, (job,))
+            while not job.future.done():
+                error = session.read(job)
+                if not isinstance(error, StoreAway) or self._stopping.wait(0.05):
+                    tell(self._deliver, (job,))
+                    break
 
 
 def _pop(jobs: collections.deque[Job[Any]]) -> Job[Any] | None:
