@@ -243,9 +243,25 @@ async def test_a_frozen_holder_of_a_row_is_ended_by_the_server(
     await connection.execute("BEGIN")
     await connection.execute("UPDATE workers SET version = 100 WHERE id = $1", workerid)
     assert await store.run(units.bump(workerid)) == 2
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+    with pytest.raises(postgres.FAILURES):
         await connection.execute("COMMIT")
     await connection.close()
+
+
+async def test_a_stop_leaves_a_unit_that_waits_for_a_row(
+    store: Store, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "STOP_SECONDS", 0.05)
+    workerid = await store.run(units.add("one"))
+    async with admin.transaction():
+        await admin.execute("SELECT 1 FROM workers WHERE id = $1 FOR UPDATE", workerid)
+        waiting = asyncio.create_task(store.run(units.bump(workerid)))
+        await others(admin, "wait_event_type = 'Lock'")
+        await store.stop()
+        with pytest.raises(StoreStopped):
+            await waiting
+    await store.start()
+    assert await store.read(units.version_of(workerid)) == 1
 
 
 # -- the server --------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
 
-WRITERS = 8
+WRITERS = 12
 READERS = 3
 CONNECT_SECONDS = 10.0
 WATCH_SECONDS = 5.0
