@@ -216,10 +216,12 @@ class Farm:
 
         await eventually(up, "the master serves")
 
-    async def start_worker(self, name: str, url: str | None = None) -> Process:
+    async def start_worker(self, name: str, *urls: str) -> Process:
+        """A worker of the given masters, or of this one."""
         directory = self.directory / "workers" / name
         if not directory.exists():
-            worker_config.create(directory, [url or f"ws://127.0.0.1:{self.port}/worker"], name, "pw", None)
+            masters = [worker_config.master_url(url) for url in urls or [f"ws://127.0.0.1:{self.port}"]]
+            worker_config.create(directory, masters, name, "pw", None)
         process = Process(
             name,
             [sys.executable, "-m", "buildwright_worker", "start", str(directory)],
