@@ -20,6 +20,7 @@ from buildwright.store.errors import (
     StoreStopped,
 )
 from buildwright.store.postgres import PostgresStore
+from buildwright.store.postgres_lanes import FAILURES
 from buildwright.store.schema import workers
 from buildwright.store.unit import Statement, Work, unit
 from buildwright.store.urls import open_store
@@ -243,7 +244,7 @@ async def test_a_frozen_holder_of_a_row_is_ended_by_the_server(
     await connection.execute("BEGIN")
     await connection.execute("UPDATE workers SET version = 100 WHERE id = $1", workerid)
     assert await store.run(units.bump(workerid)) == 2
-    with pytest.raises(postgres.FAILURES):
+    with pytest.raises(FAILURES):
         await connection.execute("COMMIT")
     await connection.close()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from buildwright.store import sqlite
+from buildwright.store import sqlite_session
 from buildwright.store.base import Job
 from buildwright.store.errors import (
     Health,
@@ -22,7 +22,8 @@ from buildwright.store.errors import (
 )
 from buildwright.store.memory import MemoryDatabase, MemoryStore
 from buildwright.store.migrate import upgrade
-from buildwright.store.sqlite import Session, SqliteStore, connect
+from buildwright.store.sqlite import SqliteStore
+from buildwright.store.sqlite_session import Session, connect
 from buildwright.store.unit import Hint, Unit, Work, unit
 from buildwright.store.urls import open_store
 from tests.store import units
@@ -122,7 +123,7 @@ async def test_a_group_is_bounded_in_time_and_number(path: Path) -> None:
     now = iter(range(1000))
     jobs, more = jobs_of(*(units.add(f"w{number}") for number in range(300)))
     done = session.run_group(jobs[0], more, lambda: 0.0)
-    assert len(done) == sqlite.GROUP_UNITS
+    assert len(done) == sqlite_session.GROUP_UNITS
     # A clock that jumps by a second with every look: the first unit already takes too long.
     assert len(session.run_group(jobs[256], more, lambda: float(next(now)))) == 1
     session.close()
@@ -222,7 +223,7 @@ async def test_memory_can_be_full_too() -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite itself waits for a lock only a moment."""
-    monkeypatch.setattr(sqlite, "BUSY_MS", 20)
+    monkeypatch.setattr(sqlite_session, "BUSY_MS", 20)
 
 
 async def test_a_locked_database_is_waited_for(impatient: None, path: Path) -> None:

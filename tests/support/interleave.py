@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 import asyncpg
 
-from buildwright.store.postgres import AGAIN
+from buildwright.store.postgres_lanes import AGAIN
 from buildwright.store.unit import POSTGRESQL, Bound, Hint, Many, Unit
 
 C = TypeVar("C")
@@ -92,7 +92,7 @@ class Runner:
                     return
                 self.ended.runs += 1
                 self.allow(1_000_000)
-            except Exception as error:  # noqa: BLE001 - a refusal is an outcome
+            except Exception as error:
                 self.ended.error = error
                 return
             finally:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from buildwright.store.base import Job, Store, wall_us
-from buildwright.store.sqlite import Session
+from buildwright.store.sqlite_session import Session
 from buildwright.store.unit import SQLITE, Unit
 
 R = TypeVar("R")

@@ -34,7 +34,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from buildwright.store.errors import StoreAway, StoreError, from_postgres, from_sqlite
 from buildwright.store.schema import metadata
-from buildwright.store.sqlite import connect, take_file
+from buildwright.store.sqlite import take_file
+from buildwright.store.sqlite_session import connect
 from buildwright.store.unit import POSTGRESQL, SQLITE, dialect_of
 from buildwright.store.urls import Target, parse
 
