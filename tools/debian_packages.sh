@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make sure that the Debian packages which the tests need are here.
-#   tools/debian_packages.sh test    PostgreSQL's server, git, faketime
+#   tools/debian_packages.sh test    PostgreSQL's server, git, faketime, Chromium
 #   tools/debian_packages.sh ci      the above and what a bare machine needs for the checks themselves
 # As root, or where sudo asks for no password, missing ones are installed; else this stops with the one line to run.
 set -euo pipefail
@@ -21,6 +21,7 @@ fi
 need postgresql has_postgres
 need git command -v git
 need faketime command -v faketime
+need chromium command -v chromium
 
 [[ ${#missing[@]} -eq 0 ]] && exit 0
 

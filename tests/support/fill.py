@@ -91,7 +91,7 @@ def _people(size: Size) -> Iterator[Table]:
     yield (
         "schedulers",
         ("id", "name", "enabled", "masterid"),
-        [(1, "commits", 1, 1), (2, "nightly", 1, None), (3, "force", 1, 1)],
+        [(1, "commits", 1, 1), (2, "nightly", 1, None), (3, "force", 1, 1), (4, "other", 1, 1)],
     )
     yield "changesources", ("id", "name", "masterid"), [(1, "poller", 1)]
 

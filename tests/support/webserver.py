@@ -1,10 +1,11 @@
 """The web application on a real store, served on loopback: for tests, and for looking at the page."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from aiohttp import web
 
 from buildwright.bus.local import Bus
@@ -12,12 +13,12 @@ from buildwright.logs.blobs import FileBlobs
 from buildwright.logs.reader import LogReader
 from buildwright.model.properties import Properties
 from buildwright.model.snapshot import Snapshot, WwwConfig
+from buildwright.schedulers.force import ForceScheduler
 from buildwright.store.base import Store, wall_us
-from buildwright.store.units.buildsets import add_buildset
+from buildwright.store.unit import Statement, Work, unit
 from buildwright.web.app import make_app
 from buildwright.web.control import StoreControl
-from buildwright.web.errors import Refused
-from buildwright.web.services import Added, WebServices
+from buildwright.web.services import WebServices
 
 SNAPSHOT = Snapshot(
     basedir=Path(),
@@ -31,55 +32,41 @@ SNAPSHOT = Snapshot(
 )
 
 
+# As the fill has them.
+SCHEDULER_IDS = {"force": 3, "other": 4}
+BUILDER_IDS = {"waits-for-arm": 1, **{f"builder-{i:02}": i for i in range(2, 100)}}
+
+
 def snapshot(**www: Any) -> Snapshot:
     """A snapshot with these settings of the web server."""
     return replace(SNAPSHOT, www=WwwConfig(**www))
 
 
-@dataclass(frozen=True)
-class Form:
-    """A force scheduler's form."""
-
-    name: str
-    builder_names: Sequence[str]
-
-    def form(self) -> Mapping[str, Any]:
-        parameter = {
-            "name": "reason",
-            "fullName": "reason",
-            "type": "text",
-            "label": "Why?",
-            "default": "force build",
-        }
-        return {
-            "name": self.name,
-            "button_name": "Start",
-            "label": self.name,
-            "builder_names": list(self.builder_names),
-            "all_fields": [parameter],
-        }
-
-
 class Server:
     """The application with all that it needs; `url` is known after `start`."""
 
-    def __init__(self, store: Store, directory: Path, forms: Sequence[Form] = ()) -> None:
+    def __init__(self, store: Store, directory: Path, forms: Sequence[ForceScheduler] = ()) -> None:
         self.store = store
         self.bus = Bus()
         store.on_hints = self.bus.publish
-        self.forms = list(forms)
+        self.forms = {form.name: form for form in forms}
         self.snapshot = snapshot()
         self.why_unready = ""
         self.tokens: dict[str, str] = {}
-        self.forced: list[Mapping[str, Any]] = []
         self.services = WebServices(
             store=store,
             bus=self.bus,
-            control=StoreControl(store, wall_us, self._force),
+            control=StoreControl(
+                store,
+                wall_us,
+                forms=lambda: self.forms,
+                scheduler_ids=lambda: SCHEDULER_IDS,
+                builder_ids=lambda: BUILDER_IDS,
+            ),
             logs=LogReader(store, FileBlobs(directory / "blobs")),
             snapshot=lambda: self.snapshot,
             now_us=wall_us,
-            force_forms=lambda: self.forms,
+            force_forms=lambda: list(self.forms.values()),
             unready=lambda: self.why_unready,
             tokens=lambda: self.tokens,
             gauges=lambda: {"buildwright_loop_lag_seconds": 0.0},
@@ -96,22 +83,13 @@ class Server:
     async def stop(self) -> None:
         await self.runner.cleanup()
 
-    async def _force(
-        self, scheduler: str, params: Mapping[str, Any], owner: str, key: str | None
-    ) -> Added | None:
-        form = next((form for form in self.forms if form.name == scheduler), None)
-        if form is None:
-            return None
-        self.forced.append(params)
-        builderid = params.get("builderid")
-        if not isinstance(builderid, int):
-            raise Refused({"builderid": "which builder?"})
-        unit = add_buildset(
-            sourcestamps=[],
-            builderids=[builderid],
-            now_us=wall_us(),
-            reason=f"forced by {owner}",
-            properties={"owner": (owner, "Force")},
-            key=key,
-        )
-        return await self.store.run(unit)
+
+async def execute(store: Store, sql: str) -> None:
+    """Write to the store past the units."""
+    statement = Statement("in_a_test", sa.text(sql.replace(":", "\\:")))
+
+    @unit
+    def write() -> Work[None]:
+        yield statement()
+
+    await store.run(write())

@@ -10,14 +10,15 @@ from typing import Any
 import aiohttp
 import pytest
 
+from buildwright.schedulers.force import ForceScheduler
 from buildwright.store.migrate import create_statements
 from buildwright.store.urls import open_store
 from tests.support.fill import Size, fill_postgres, fill_sqlite, make_sqlite
 from tests.support.postgres import Cluster
-from tests.support.webserver import Form, Server
+from tests.support.webserver import Server
 
 SMALL = Size(builds=300, waiting=40, builders=8, workers=4, changes=60, detailed=12)
-FORMS = [Form("force", ["waits-for-arm", "builder-02"]), Form("other", ["builder-03"])]
+FORMS = [ForceScheduler("force", ["waits-for-arm", "builder-02"]), ForceScheduler("other", ["builder-03"])]
 
 Get = Callable[..., Awaitable[tuple[int, Any]]]
 

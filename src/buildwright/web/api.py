@@ -30,7 +30,7 @@ class Api:
         app.router.add_route("*", "/api/", self.versions)
         for version in VERSIONS:
             app.router.add_route("*", f"/api/{version}", self.handle)
-            app.router.add_route("*", f"/api/{version}/{{path:.*}}", self.handle)
+            app.router.add_route("*", f"/api/{version}/{{path:[\\s\\S]*}}", self.handle)
 
     async def versions(self, request: web.Request) -> web.Response:
         if request.method not in ("GET", "HEAD"):

@@ -95,6 +95,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return json_reply({"error": "the master is stopping"}, status=503, headers={"Retry-After": "5"})
     except (asyncio.CancelledError, ConnectionError):
         raise
+    except web.RequestPayloadError as error:
+        return json_reply({"error": f"the body broke off: {error}"}, status=400)
     except Exception:
         found = secrets.token_hex(4)
         log.exception(

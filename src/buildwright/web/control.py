@@ -1,36 +1,61 @@
 """The control verbs on the store: what the web server calls, each one unit of work.
 
-Forcing needs the configuration's schedulers, which validate and compute what to build; the master gives that
-function."""
+A forced build's form is checked by its scheduler, which is the configuration's; the master knows the ids of
+what it has registered."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from buildwright.model.results import CANCELLED
+from buildwright.schedulers.force import ForceRefused, ForceScheduler, force
 from buildwright.store.base import Store
 from buildwright.store.units import control as units
 from buildwright.store.units.claims import stop_request
 from buildwright.store.units.schedulers import enable
+from buildwright.web.errors import Refused
 from buildwright.web.services import Added
-
-# (scheduler's name, parameters, owner, idempotency key); raises Refused, gives None for an unknown scheduler.
-Force = Callable[[str, Mapping[str, Any], str, str | None], Awaitable[Added | None]]
 
 
 class StoreControl:
     """:class:`~buildwright.web.services.Control` on a store."""
 
-    def __init__(self, store: Store, now_us: Callable[[], int], force: Force) -> None:
+    def __init__(
+        self,
+        store: Store,
+        now_us: Callable[[], int],
+        *,
+        forms: Callable[[], Mapping[str, ForceScheduler]],
+        scheduler_ids: Callable[[], Mapping[str, int]],
+        builder_ids: Callable[[], Mapping[str, int]],
+    ) -> None:
         self._store = store
         self._now_us = now_us
-        self._force = force
+        self._forms = forms
+        self._scheduler_ids = scheduler_ids
+        self._builder_ids = builder_ids
 
     async def force(
         self, scheduler: str, params: Mapping[str, Any], owner: str, key: str | None
     ) -> Added | None:
-        return await self._force(scheduler, params, owner, key)
+        form = self._forms().get(scheduler)
+        schedulerid = self._scheduler_ids().get(scheduler)
+        if form is None or schedulerid is None:
+            return None
+        try:
+            return await force(
+                self._store,
+                form,
+                schedulerid,
+                params,
+                owner=owner,
+                key=key,
+                builder_ids=self._builder_ids(),
+                now_us=self._now_us(),
+            )
+        except ForceRefused as refused:
+            raise Refused(refused.problems) from None
 
     async def rebuild(self, buildid: int, owner: str, key: str | None) -> Added | None:  # noqa: ARG002
         return await self._store.run(units.rebuild(buildid, self._now_us(), key))

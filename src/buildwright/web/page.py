@@ -1,8 +1,8 @@
 """The plain first page and ``/config``: static files that use the public data API and nothing else.
 
-The page is HTML, one script and one style sheet, served as they are. A content policy lets it load its own
-files and talk to its own origin, so that even a text that got past the script's escaping could run nothing.
-"""
+The page is HTML, a style sheet and a few scripts, served as they are from ``static/``. A content policy lets
+it load its own files and talk to its own origin, so that even a text that got past the scripts' escaping
+could run nothing."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from importlib.resources import files
 from aiohttp import web
 
 from buildwright import __version__
+from buildwright.web.errors import NotFound
 from buildwright.web.replies import json_reply
 from buildwright.web.services import WebServices
 
-_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-_FILES = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/icon.svg": "icon.svg"}
+_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -28,19 +28,22 @@ class Page:
 
     def __init__(self, services: WebServices) -> None:
         self._services = services
-        self._read: dict[str, tuple[bytes, str]] = {}
+        self._files: dict[str, tuple[bytes, str]] = {}
 
     def add_routes(self, app: web.Application) -> None:
-        for path in _FILES:
-            app.router.add_get(path, self.file)
+        app.router.add_get("/", self.index)
+        app.router.add_get("/page/{name}", self.file)
         app.router.add_get("/favicon.ico", self.icon)
         app.router.add_get("/config", self.config)
 
+    async def index(self, request: web.Request) -> web.Response:
+        return self._serve(request, "index.html")
+
     async def file(self, request: web.Request) -> web.Response:
-        return self._serve(request, _FILES[request.path])
+        return self._serve(request, request.match_info["name"])
 
     async def icon(self, request: web.Request) -> web.Response:
-        return self._serve(request, _FILES["/icon.svg"])
+        return self._serve(request, "icon.svg")
 
     async def config(self, _request: web.Request) -> web.Response:
         """What a page needs to know before it asks for anything else."""
@@ -56,7 +59,10 @@ class Page:
         return json_reply(told, headers={"Cache-Control": "public, max-age=0"})
 
     def _serve(self, request: web.Request, name: str) -> web.Response:
-        body, tag = self._file(name)
+        found = self._read().get(name)
+        if found is None:
+            raise NotFound("there is nothing at this path")
+        body, tag = found
         headers = {
             "Cache-Control": "public, max-age=0",
             "Content-Security-Policy": _POLICY,
@@ -66,11 +72,14 @@ class Page:
         }
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers=headers)
-        kind = _TYPES[name[name.rindex(".") :]]
+        kind = _TYPES[name.rpartition(".")[2]]
         return web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
 
-    def _file(self, name: str) -> tuple[bytes, str]:
-        if name not in self._read:
-            body = files("buildwright.web").joinpath("static", name).read_bytes()
-            self._read[name] = (body, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
-        return self._read[name]
+    def _read(self) -> dict[str, tuple[bytes, str]]:
+        """All files by name; a name that isn't among them leads nowhere, however it is spelled."""
+        if not self._files:
+            for entry in files("buildwright.web").joinpath("static").iterdir():
+                if entry.name.rpartition(".")[2] in _TYPES:
+                    body = entry.read_bytes()
+                    self._files[entry.name] = (body, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
+        return self._files

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from buildwright.web.fields import Condition, Derived, Element, Field
+from buildwright.web.fields import Condition, Derived, Element, Field, Number
 
 if TYPE_CHECKING:
     from buildwright.web.paths import Params
@@ -44,7 +44,8 @@ class Resource:
 
     @property
     def key_name(self) -> str:
-        return next(name for name, each in self.fields.items() if each.columns[0] is self.key)
+        fields = self.fields.items()
+        return next(name for name, each in fields if isinstance(each, Number) and each.columns[0] is self.key)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,14 +10,17 @@ repetition gets the first call's answer."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from buildwright.model.results import CANCELLED, Results
+from buildwright.store.errors import StoreStopped, StoreUnavailable
 from buildwright.web.auth import authorize
 from buildwright.web.data import TABLE, Data
 from buildwright.web.errors import ApiError, NotFound, Refused
@@ -26,6 +29,8 @@ from buildwright.web.paths import Params, split
 from buildwright.web.replies import JSON, json_reply
 from buildwright.web.resource import Computed, Endpoint
 from buildwright.web.services import Added, WebServices
+
+log = structlog.get_logger(__name__)
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -64,8 +69,9 @@ Method = Callable[[Call], Awaitable[Any]]
 async def handle(request: web.Request, services: WebServices, data: Data, raw_path: str) -> web.Response:
     """Answer a POST."""
     call_id: Any = None
+    content = await request.read()
     try:
-        body = _parse(request.content_type, await request.read())
+        body = _parse(request.content_type, content)
         call_id = body.get("id")
         method, params = _checked(body)
         owner = await authorize(request, services)
@@ -76,9 +82,16 @@ async def handle(request: web.Request, services: WebServices, data: Data, raw_pa
         return _failed(call_id, error.code, error.message, error.status)
     except Refused as error:
         return _failed(call_id, INVALID_PARAMS, error.message, 400)
+    except (StoreUnavailable, StoreStopped) as error:
+        log.warning("the store can't take a call", path=request.path, reason=str(error))
+        return _failed(call_id, INTERNAL_ERROR, "the master's database doesn't answer; ask again", 503)
     except ApiError as error:
         code = INVALID_REQUEST if error.status in (401, 403, 404) else INVALID_PARAMS
         return _failed(call_id, code, error.message, error.status)
+    except Exception:
+        found = secrets.token_hex(4)
+        log.exception("a call failed; this is a defect", id=found, path=request.path)
+        return _failed(call_id, INTERNAL_ERROR, f"internal error {found}: the master's log has it", 500)
     return json_reply({"id": call_id, "jsonrpc": "2.0", "result": result})
 
 

@@ -82,8 +82,8 @@ class Plan:
         """The page's rows as the JSON shows them."""
         plain, decoded = self._plain, self._decoded
         by_field = {id(field): rows for (field, _), rows in zip(self.derived, page.derived, strict=True)}
-        shows_properties = self.resource.properties is not None and query.fields is None
-        shows_properties = shows_properties or query.properties is not None
+        asked = query.fields is None or query.properties is not None
+        shows_properties = asked and self.resource.properties is not None
         for row in page.rows:
             found = {name: row[at] for name, at in plain}
             for column in decoded:

@@ -38,9 +38,9 @@ class Sse:
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/sse/listen", self.listen)
-        app.router.add_get("/sse/listen/{path:.*}", self.listen)
-        app.router.add_get("/sse/add/{stream}/{path:.*}", self.add)
-        app.router.add_get("/sse/remove/{stream}/{path:.*}", self.remove)
+        app.router.add_get("/sse/listen/{path:[\\s\\S]*}", self.listen)
+        app.router.add_get("/sse/add/{stream}/{path:[\\s\\S]*}", self.add)
+        app.router.add_get("/sse/remove/{stream}/{path:[\\s\\S]*}", self.remove)
         app.on_shutdown.append(self._end_all)
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
