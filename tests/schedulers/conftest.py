@@ -1,22 +1,30 @@
 """Stores for the tests of schedulers."""
 
+import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from buildwright.store.base import Store
-from tests.support.databases import KINDS, started_stores
-from tests.support.postgres import Cluster
+from tests.support.stores import started
 
 
-@pytest.fixture(params=KINDS)
-async def stores(
-    request: pytest.FixtureRequest, tmp_path: Path, postgres_cluster: Cluster
-) -> AsyncIterator[list[Store]]:
-    """Two stores on one database."""
-    async with started_stores(request.param, tmp_path, postgres_cluster, 2) as made:
-        yield made
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> str:
+    """The URL of a database with tables; the test runs on each kind."""
+    url: str = request.getfixturevalue(f"{request.param}_store_url")
+    return url
+
+
+@pytest.fixture
+async def stores(database: str) -> AsyncIterator[list[Store]]:
+    """Two stores on one database; one twice where there can be only one."""
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(started(database))
+        second = (
+            first if database.startswith("sqlite") else await stack.enter_async_context(started(database))
+        )
+        yield [first, second]
 
 
 @pytest.fixture

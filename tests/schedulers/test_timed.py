@@ -242,7 +242,7 @@ steps = st.one_of(
 def test_over_a_fortnight_every_due_point_is_settled_once(
     fields: dict[str, Any], catchup: str, start: str, walk: list[tuple[str, int]]
 ) -> None:
-    """P2, over a change of summer time, with a master that is away and a clock that is set back and forward."""
+    """P2, over a change of summer time, with a master that is away and a clock that is set to and fro."""
     ledger = Ledger(nightly(**fields, catchup=catchup))
     now = activation = latest = at(start)
     ledger.look(now)

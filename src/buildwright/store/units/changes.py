@@ -169,7 +169,7 @@ def _add(change: NewChange, stampid: int, now_us: int) -> Work[Taken]:
 add_changes = unit(add_changes_work)
 """`add_changes_work` as a unit of its own: what hooks and the API use."""
 
-# -- change sources ------------------------------------------------------------------------------------------------
+# -- change sources ----------------------------------------------------------------------------
 
 
 class SourceRow(NamedTuple):

@@ -1,0 +1,6 @@
+"""Change sources: where changes come from. Pollers look for them; hooks and the API bring them.
+
+A change source of the configuration (:mod:`~buildwright.changes.base`) says what a poll found; one
+service (:mod:`~buildwright.changes.service`) polls, and stores changes and the source's memory in one
+unit.
+"""
