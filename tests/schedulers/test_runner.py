@@ -24,7 +24,7 @@ from buildwright.schedulers.timed import Nightly, Periodic
 from buildwright.schedulers.triggerable import Triggerable
 from buildwright.store import schema
 from buildwright.store.base import Store
-from buildwright.store.unit import Work, unit
+from buildwright.store.unit import Hint, Work, unit
 from buildwright.store.units import leases
 from buildwright.store.units.buildsets import add_buildset
 from buildwright.store.units.changes import NewChange, add_changes
@@ -431,6 +431,27 @@ async def test_a_trigger_is_planned_with_the_schedulers_codebases(master: Master
     }
     await master.store.run(add_buildset(now_us=1, **plan.arguments(BUILDERS)))
     assert len(await master.requests()) == 1
+
+
+async def test_hints_wake_those_who_wait(master: Master) -> None:
+    up = follower("up")
+    await master.start(up, Dependent("down", up, ["b1"]))
+    wake = master.schedulers._wake
+    for hint, wakes in [
+        (Hint("changes", 1, "new"), True),
+        (Hint("buildsets", 1, "complete"), True),
+        (Hint("buildsets", 1, "new"), False),
+        (Hint("schedulers", 1, "updated"), True),
+        (Hint("builds", 1, "new"), False),
+    ]:
+        wake.clear()
+        master.schedulers.on_hints([hint])
+        assert wake.is_set() == wakes
+    await master.schedulers.reconfigure([Periodic("p", ["b1"], 60)])
+    wake.clear()
+    master.schedulers.on_hints([Hint("changes", 1, "new"), Hint("buildsets", 1, "complete")])
+    assert not wake.is_set()
+    await master.schedulers.stop()
 
 
 async def test_starting_and_stopping_again_and_again(master: Master) -> None:

@@ -31,7 +31,6 @@ from buildwright.store.units import schedulers as units
 log = structlog.get_logger(__name__)
 
 JUMP_US = US
-WAKING = frozenset({"changes", "buildsets", "schedulers"})
 
 
 class Schedulers:
@@ -44,6 +43,7 @@ class Schedulers:
         self._builder_ids = builder_ids
         self._runners: dict[int, SchedulerRunner] = {}
         self._acting: dict[int, asyncio.Task[None]] = {}
+        self._waking: set[tuple[str, str]] = set()  # kinds and events of hints that may concern one of them
         self._wake = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._times: tuple[int, float] | None = None
@@ -77,6 +77,11 @@ class Schedulers:
             ids[each.name]: SchedulerRunner(self._store, each, ids[each.name], self._builder_ids, self._clock)
             for each in configured
         }
+        self._waking = {("schedulers", "updated")}
+        if any(each.wishes.changes for each in configured):
+            self._waking.add(("changes", "new"))
+        if any(each.wishes.upstreams for each in configured):
+            self._waking.add(("buildsets", "complete"))
         gone = sorted(set(self._runners) - set(runners))
         self._runners = runners
         await self._end_acting()
@@ -101,8 +106,11 @@ class Schedulers:
         self._wake.set()
 
     def on_hints(self, hints: Iterable[Hint]) -> None:
-        """What a bus calls: look now, if one of the hints may concern schedulers."""
-        if any(hint.kind in WAKING for hint in hints):
+        """What a bus calls: look now, if one of the hints may concern schedulers.
+
+        Buildsets come and go by the hundred in a second, so those that nobody waits for wake nobody.
+        """
+        if any((hint.kind, hint.event) in self._waking for hint in hints):
             self.poke()
 
     async def settled(self) -> None:
