@@ -1,7 +1,8 @@
 """A master that kills itself (SIGKILL) at a named point of a build's way, the N-th time it comes there.
 
-Run like `python -m buildwright`, with DIE_AT=point and DIE_TIME=n. The points are those between which something could
-be lost: around the journal's commit, after the send, after the result, around the commit of the finish.
+Run like `python -m buildwright`, with DIE_AT=point and DIE_TIME=n. The points are those between which
+something could be lost: around the journal's commit, after the send, after the result, around the commit of
+the finish.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def dying_records(self: RunningCommand, first: int, taken: Any) -> None:
 
 BuildWriter._commit = dying_commit  # type: ignore[method-assign]
 _Shell._send = dying_send  # type: ignore[method-assign]
-RunningCommand.records = dying_records  # type: ignore[method-assign]
+RunningCommand.records = dying_records  # type: ignore[method-assign, assignment]
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,6 @@
-"""Builds that are killed in the middle of everything: source, trigger, transfers, a custom step of several commands."""
+"""Builds that are killed in the middle of everything: source, trigger, transfers, a custom step of several
+commands.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def clock(props):
     return str(time.time_ns())
 
 class Three(steps.ShellMixin, steps.BuildStep):
-    """Three commands with an observer, a property that is set twice, a clock in a renderable, a log of its own."""
+    """Three commands with an observer, a property that is set twice, a clock in a renderable, a log of its
+    own.
+    """
     name = "three"
     def __init__(self, **kwargs):
         kwargs = self.setupShellMixin(kwargs, prohibitArgs=["command"])
@@ -118,7 +122,8 @@ async def check_all(made: Farm, seconds: float = 120) -> None:
     own = (await api.stream(custom, "three", "own", "stdout")).decode()
     stamp = properties["stamp"][0]
     expected = "".join(
-        f"before command {n}, stamp {stamp}\nafter command {n}: {lines[n - 1]} lines, rc 0\n" for n in (1, 2, 3)
+        f"before command {n}, stamp {stamp}\nafter command {n}: {lines[n - 1]} lines, rc 0\n"
+        for n in (1, 2, 3)
     )
     assert own == expected, "the step's own lines are there once, with the clock of its start"
     await made.check_job(by_name["parent"]["buildid"], "pause", "pause")

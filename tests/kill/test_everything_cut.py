@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.kill.jobs import check_all, configure, force_all
 from tests.support.processes import Farm, Proxy, eventually, farm
 

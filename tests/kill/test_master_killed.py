@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 from tests.support.processes import Farm, eventually, farm
 
 BUILDS = 10
@@ -22,9 +23,9 @@ def job(n):
         steps.ShellCommand(name="job", command=[PYTHON, JOB, f"job{{n}}", "{SECONDS}", LEDGER]),
         steps.ShellCommand(name="after", command=["true"]),
     ])
-c['builders'] = [util.BuilderConfig(name=f"b{{n}}", workernames=[f"w{{n % 3}}"], factory=job(n)) for n in range({BUILDS})]
-c['schedulers'] = [schedulers.ForceScheduler(name="force", builderNames=[b.name for b in c['builders']])]
-c['www'] = {{'port': PORT}}
+c['builders'] = [util.BuilderConfig(name=f"b{{n}}", workernames=[f"w{{n % 3}}"], factory=job(n)) for n in
+range({BUILDS})] c['schedulers'] = [schedulers.ForceScheduler(name="force", builderNames=[b.name for b in
+c['builders']])] c['www'] = {{'port': PORT}}
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.support.processes import Farm, eventually, farm
 
 DYING = str(Path(__file__).parent / "dying_master.py")

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import aiohttp
+
 from tests.support.processes import Farm, eventually
 
 CONFIG = """
@@ -38,13 +39,17 @@ async def test_a_frozen_master_is_succeeded(tmp_path: Path, postgres_url: str) -
             await first.api.force("force", builderNames=["b"])
             await eventually(lambda: _true(first.starts("job")), "the command runs")
             first.master.signal(signal.SIGSTOP)
-            await eventually(lambda: _true("going on" in second.master.output.read_text()), "it has moved", 90)
+            await eventually(
+                lambda: _true("going on" in second.master.output.read_text()), "it has moved", 90
+            )
             await asyncio.sleep(1)  # the new owner writes some of its log before the old one wakes
             first.master.signal(signal.SIGCONT)
             await eventually(lambda: second.api.builds_done(1), "the build is done", 120)
             (build,) = (await second.api.get("builds"))["builds"]
             assert build["results"] == 0, build
-            masters = {each["masterid"]: each["name"] for each in (await second.api.get("masters"))["masters"]}
+            masters = {
+                each["masterid"]: each["name"] for each in (await second.api.get("masters"))["masters"]
+            }
             assert masters[build["masterid"]].endswith("/b/master")
             await second.check_job(build["buildid"], "job", "job")
         finally:

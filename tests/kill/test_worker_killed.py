@@ -1,4 +1,6 @@
-"""P4, P6: the worker's own death ends its commands: the attempt is RETRY, and nothing of it runs beside the next."""
+"""P4, P6: the worker's own death ends its commands: the attempt is RETRY, and nothing of it runs beside the
+next.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ with open(f"{ledger}/alive", "a") as alive:
 others = [line.split() for line in open(f"{ledger}/alive").read().splitlines()][:-1]
 for pids in others:
     for pid in pids:
-        if os.path.exists(f"/proc/{pid}") and open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z":
+        if os.path.exists(f"/proc/{pid}") and open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
+        != "Z":
             open(f"{ledger}/overlap", "a").write(f"{pid}\n")
 if len(others) == 0:
     time.sleep(600)
@@ -57,7 +60,9 @@ async def test_a_killed_worker(tmp_path: Path) -> None:
         await made.api.force("force", builderNames=["b"])
         first = await eventually(lambda: _alive(made), "the command runs")
         await worker.kill()
-        assert any(os.path.exists(f"/proc/{pid}") for pid in first), "its commands outlive the worker's process"  # noqa: PTH110
+        assert any(os.path.exists(f"/proc/{pid}") for pid in first), (
+            "its commands outlive the worker's process"
+        )  # noqa: PTH110
         await made.start_worker("w")
         await eventually(lambda: made.api.builds_done(1), "the build is done", 60)
         builds = (await made.api.get("builds", order="number"))["builds"]

@@ -1,7 +1,8 @@
-"""Real processes for tests: masters and workers that can be killed, frozen and cut off, and an independent ledger.
+"""Real processes for tests: masters and workers that can be killed, frozen and cut off, and an independent
+ledger.
 
-The jobs of these tests are programs that write down by themselves, beside what they print, that they have started and
-every byte that they print: a checker compares that with what the data API says.
+The jobs of these tests are programs that write down by themselves, beside what they print, that they have
+started and every byte that they print: a checker compares that with what the data API says.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+
 from buildwright_worker import config as worker_config
 
-# Prints numbered lines on both streams for some seconds. Its ledger: LEDGER/NAME.starts gets a line per start,
-# LEDGER/NAME.out and .err get what it prints, before it prints it.
+# Prints numbered lines on both streams for some seconds. Its ledger: LEDGER/NAME.starts gets a line per
+# start, LEDGER/NAME.out and .err get what it prints, before it prints it.
 JOB = r"""
 import os, sys, time
 name, seconds, ledger = sys.argv[1], float(sys.argv[2]), sys.argv[3]
@@ -105,7 +107,9 @@ class Api:
         return True
 
     async def builds_done(self, count: int) -> list[dict[str, Any]] | None:
-        """All builds, once there are ``count`` complete buildsets; None before, or while the master is away."""
+        """All builds, once there are ``count`` complete buildsets; None before, or while the master is
+        away.
+        """
         try:
             sets = (await self.get("buildsets"))["buildsets"]
             if len(sets) < count or not all(each["complete"] for each in sets):
@@ -122,7 +126,9 @@ class Api:
 class Process:
     """A process in a session of its own, with its output in a file."""
 
-    def __init__(self, name: str, arguments: list[str], output: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], output: Path, env: dict[str, str] | None = None
+    ) -> None:
         self.name = name
         self._arguments = arguments
         self.output = output
@@ -178,7 +184,9 @@ class Process:
 class Farm:
     """A master's basedir, its process, its workers and their jobs' ledger."""
 
-    def __init__(self, directory: Path, session: aiohttp.ClientSession, master_script: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, session: aiohttp.ClientSession, master_script: Path | None = None
+    ) -> None:
         self.directory = directory
         self.basedir = directory / "master"
         self.ledger = directory / "ledger"
@@ -197,7 +205,12 @@ class Farm:
 
     def configure(self, text: str) -> None:
         """Write the master.cfg; PORT, JOB, LEDGER and PYTHON are defined in it."""
-        names = {"PORT": self.port, "JOB": str(self.job), "LEDGER": str(self.ledger), "PYTHON": sys.executable}
+        names = {
+            "PORT": self.port,
+            "JOB": str(self.job),
+            "LEDGER": str(self.ledger),
+            "PYTHON": sys.executable,
+        }
         head = "".join(f"{name} = {value!r}\n" for name, value in names.items())
         (self.basedir / "master.cfg").write_text(head + text)
 
@@ -274,7 +287,9 @@ def dump(value: Any) -> str:
 
 
 class Proxy:
-    """A TCP proxy on loopback between a worker and its master, which can cut connections and stop accepting."""
+    """A TCP proxy on loopback between a worker and its master, which can cut connections and stop
+    accepting.
+    """
 
     def __init__(self, target_port: int) -> None:
         self._target = target_port
