@@ -6,6 +6,7 @@ plain values; what it is at the worker is described in :mod:`buildwright_worker.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,15 @@ KINDS = {
     "uploadFile": "upload",
     "downloadFile": "download",
 }
+TIMED_OUT = frozenset({"timeout", "timeout_without_output"})
+
+
+def _signal_name(number: int) -> str:
+    """A signal of the worker's system by its name here; the common ones have the same everywhere."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class Blocks(Protocol):
@@ -115,6 +125,19 @@ class RemoteCommand:
         if self.rc is None or (self.failure is not None and self.rc == 0):
             return FAILURE
         return self.decodeRC.get(self.rc, FAILURE)
+
+    @property
+    def trouble(self) -> str:
+        """Why the command came to no good end, in a few words; empty if its exit code says it all."""
+        if self.failure in TIMED_OUT:
+            return "timed out"
+        if self.failure == "max_lines_failure":
+            return "too many lines"
+        if self.failure == "spawn":
+            return self.error or "could not be started"
+        if self.failure is None and self.signal is not None:
+            return f"killed by {_signal_name(self.signal)}"
+        return ""
 
     # -- for the engine -----------------------------------------------------------------------------------
 

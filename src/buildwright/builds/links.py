@@ -8,6 +8,7 @@ repeat.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -78,6 +79,10 @@ class WorkerLink(Protocol):
 
     def interrupt(self, command_id: str, why: str) -> None:
         """Have a command killed; its result comes as usual."""
+        ...
+
+    def discard(self, command_id: str, why: str) -> asyncio.Future[None]:
+        """Have a command killed and drop what it still says; done when nothing of it runs any more."""
         ...
 
     def acknowledge(self, command_id: str, next_record: int, *, last: bool) -> None:

@@ -22,6 +22,7 @@ import structlog
 
 from buildwright.builds.build import Build, BuildBuilder, BuildWorker
 from buildwright.builds.links import WorkerLink
+from buildwright.builds.losing import lose_builds
 from buildwright.builds.running import RunningCommand
 from buildwright.builds.services import BuildServices
 from buildwright.builds.step import NAME_MOST, BuildStep
@@ -43,6 +44,7 @@ from buildwright.model.results import (
     worst_status,
 )
 from buildwright.model.sources import SourceStamp
+from buildwright.model.text import storable
 from buildwright.model.workers import WorkerConfig
 from buildwright.store.unit import Fenced, Hint
 from buildwright.store.units.attach import Entry, LogRow, OpenBuild, StepRow
@@ -114,7 +116,11 @@ class BuildRunner:
         self.assignment = assignment
         resumed = assignment.resumed
         self.writer = BuildWriter(
-            services.store, assignment.buildid, resumed.build.version if resumed else 0, link
+            services.store,
+            assignment.buildid,
+            resumed.build.version if resumed else 0,
+            link,
+            self._writer_broke,
         )
         self._finished = finished
         self.build = self._make_build()
@@ -173,6 +179,8 @@ class BuildRunner:
         except asyncio.CancelledError:
             if not self.writer.closed:
                 raise
+            if not self.writer.fenced:
+                await self._end_defective()
         except Exception:
             # A defect of the engine: it must not leave the build open for ever.
             log.exception("a build failed by a defect of the engine", buildid=self.buildid)
@@ -218,7 +226,7 @@ class BuildRunner:
                 buildid=self.buildid,
                 requestid=self.requestid,
                 results=results,
-                state_string=self._summary(results),
+                state_string=storable(self._summary(results)),
                 lingering=False,
                 holds_locks=self.assignment.holds_locks,
                 now_us=self.services.clock.now_us(),
@@ -231,16 +239,52 @@ class BuildRunner:
         self.build.results = stored
         return stored
 
-    async def _end_defective(self) -> int | None:
-        if self.writer.closed:
-            return None
+    def _writer_broke(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _end_defective(self) -> None:
+        """End the build with EXCEPTION: in order if it can still be written, else as a lost one."""
         self._results, self._texts = EXCEPTION, ["internal error, see the master's log"]
         try:
-            if self._step is not None:
-                await self._close_aborted(self._step, self._texts[0], EXCEPTION)
-            return await self._end()
+            if not self.writer.closed:
+                try:
+                    if self._step is not None:
+                        await self._close_aborted(self._step, self._texts[0], EXCEPTION)
+                    await self._end()
+                except (Exception, asyncio.CancelledError):
+                    if not self.writer.closed:
+                        raise
+            if self.writer.closed and not self.writer.fenced:
+                await self._end_outright()
         except Fenced:
-            return None
+            pass
+        except Exception:
+            log.exception("a build can't be ended; the next start tries again", buildid=self.buildid)
+
+    async def _end_outright(self) -> None:
+        """End the build without its writer; what runs of it is killed first."""
+        for running in self._step.commands if self._step is not None else ():
+            await self.link.discard(running.id, self._texts[0])
+        while True:
+            fence = self.link.fence
+            try:
+                await self.services.store.insist(
+                    lose_builds(
+                        workerid=fence.workerid,
+                        attachment=fence.attachment,
+                        masterid=fence.masterid,
+                        buildids=[self.buildid],
+                        results=EXCEPTION,
+                        why=self._texts[0],
+                        lingering=False,
+                        now_us=self.services.clock.now_us(),
+                    )
+                )
+                return
+            except Fenced:
+                if self.link.fence == fence:
+                    raise
 
     async def _close_aborted(self, step: StepRun, why: str, result: int = RETRY) -> None:
         """End a step that couldn't come to an end; what it left running is killed and waited for."""
@@ -272,7 +316,8 @@ class BuildRunner:
             step.alwaysRun, self.build.properties
         ):
             return
-        run = self._prepare(step, self._unique_name(step.name), self._next_number, planned.spec)
+        name = self._unique_name(await self._name_of(step))
+        run = self._prepare(step, name, self._next_number, planned.spec)
         self._count(await run.execute(), run)
 
     def _prepare(self, step: BuildStep, name: str, number: int, spec: StepSpec, **stored: Any) -> StepRun:
@@ -310,8 +355,16 @@ class BuildRunner:
             self._texts.append(str(text) if text else step.name)
         self.build.results = self._results
 
-    def _unique_name(self, name: Any) -> str:
-        base = str(name)[:NAME_MOST]
+    async def _name_of(self, step: BuildStep) -> str:
+        """A step's name, rendered. One that can't be is no reason to fail its build."""
+        try:
+            return storable(str(await render(step.name, self.build.properties)))
+        except Exception as error:
+            log.warning("a step's name can't be rendered", step=type(step).__name__, error=repr(error))
+            return type(step).__name__
+
+    def _unique_name(self, name: str) -> str:
+        base = name[:NAME_MOST]
         unique, count = base, 0
         while unique in self._names:
             count += 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from buildwright.builds.commands import RemoteShellCommand
 from buildwright.model.errors import error, expect, shown
 from buildwright.model.renderable import is_renderable
+from buildwright.model.results import FAILURE
 
 if TYPE_CHECKING:
     from buildwright.builds.step import BuildStep as _Base
@@ -39,6 +40,7 @@ class ShellMixin(_Base):
     sigtermTime: Any = None
     initialStdin: Any = None
     decodeRC: Any = None
+    _last_command: RemoteShellCommand | None = None
 
     shell_arguments: ClassVar[tuple[str, ...]] = (
         "command",
@@ -96,13 +98,14 @@ class ShellMixin(_Base):
         env = dict(await self.build.render(self.build.env))
         env.update(arguments["env"] or {})
         arguments["env"] = env
-        return RemoteShellCommand(
+        self._last_command = RemoteShellCommand(
             workdir=self.build.path(workdir) if workdir else self.command_dir(),
             collectStdout=collectStdout,
             collectStderr=collectStderr,
             stdioLogName=stdioLogName,
             **arguments,
         )
+        return self._last_command
 
     def getCurrentSummary(self) -> dict[str, str]:
         if self.description:
@@ -113,6 +116,12 @@ class ShellMixin(_Base):
         if self.description or self.descriptionDone:
             return super().getResultSummary()
         return self._with_result(summary_of(self.command))
+
+    def _with_result(self, text: str) -> dict[str, str]:
+        said = super()._with_result(text)
+        if self.results == FAILURE and self._last_command is not None and self._last_command.trouble:
+            said["step"] += f" ({self._last_command.trouble[: SUMMARY_MOST * 2]})"
+        return said
 
 
 def _check(step: Any, kind: str) -> None:
@@ -132,27 +141,32 @@ def _check(step: Any, kind: str) -> None:
 
 
 def flat_command(command: Any) -> Any:
-    """A rendered command as a worker takes it: text, or a flat list of texts."""
-    if isinstance(command, str):
+    """A rendered command as a worker takes it: text, or a flat list of texts; bytes stay bytes."""
+    if isinstance(command, str | bytes):
         return command
-    words: list[str] = []
+    words: list[str | bytes] = []
 
     def add(part: Any) -> None:
         if isinstance(part, list | tuple):
             for item in part:
                 add(item)
         elif part is not None:
-            words.append(part if isinstance(part, str) else str(part))
+            words.append(part if isinstance(part, str | bytes) else str(part))
 
     add(command)
     return words
+
+
+def _shown(word: str | bytes) -> str:
+    return word if isinstance(word, str) else word.decode("utf-8", "replace")
 
 
 def summary_of(command: Any) -> str:
     """A command in a few words: "'make all'"."""
     if not command:
         return ""
-    words = command.split() if isinstance(command, str) else [str(word) for word in flat_command(command)]
+    command = flat_command(command)
+    words = [_shown(word) for word in (command if isinstance(command, list) else command.split())]
     if not words:
         return ""
     text = " ".join(words[:2]) + (" ..." if len(words) > 2 else "")

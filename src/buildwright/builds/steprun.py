@@ -49,6 +49,7 @@ from buildwright.builds.writer import BuildWriter, Nowhere
 from buildwright.model.builders import StepSpec
 from buildwright.model.renderable import is_plain, render, settle
 from buildwright.model.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, Results
+from buildwright.model.text import storable
 from buildwright.store.unit import Fenced, Hint, Work
 from buildwright.store.units.attach import Entry, LogRow, StepRow
 from buildwright.store.units.buildsets import add_buildset_work
@@ -437,6 +438,11 @@ class StepRun:
         """Write nothing more of this step; gives the commands that may still run."""
         return [running for running in self._running.values() if not running.done.done()]
 
+    @property
+    def commands(self) -> list[RunningCommand]:
+        """All of this try."""
+        return list(self._running.values())
+
     # -- stopping and aborting ----------------------------------------------------------------------------
 
     async def stop(self, reason: str) -> None:
@@ -762,6 +768,7 @@ class StepRun:
 
     def log(self, name: str, kind: str = "s") -> StepLog:
         """The step's log of that name; added if there is none."""
+        name = storable(name)
         found = self.logs.get(name)
         if found is not None:
             return found
@@ -810,7 +817,12 @@ class StepRun:
             observer.setLog(found)
             found.subscribe(observer)
 
+    def _shown(self, value: Any) -> str:
+        """A text of the step's code as people may see it."""
+        return self.runner.mask(storable(str(value)).encode()).decode("utf-8", "replace")
+
     def add_url(self, name: str, url: str) -> None:
+        name, url = self._shown(name), self._shown(url)
         self.urls = [each for each in self.urls if each["name"] != name] + [{"name": name, "url": url}]
         self.writer.add(
             SET_URLS(stepid=self.stepid, urls=json.dumps(self.urls)), Hint("steps", self.stepid, "updated")
@@ -829,9 +841,7 @@ class StepRun:
     def _summary(self, *, done: bool) -> str:
         try:
             summary = self.step.getResultSummary() if done else self.step.getCurrentSummary()
-            return self.runner.mask(str(summary.get("step", "")).encode("utf-8", "replace")).decode(
-                "utf-8", "replace"
-            )
+            return self._shown(summary.get("step", ""))
         except Exception as error:
             log.warning("a step's summary failed", step=self.name, error=repr(error))
             return Results[self.step.results] if done and self.step.results is not None else "running"

@@ -11,9 +11,10 @@ meanwhile is one append.
 
 Writes of one build are strictly in order, one unit at a time; what is added meanwhile goes into the next. A
 unit that fails for want of a database is run again until it passes: operations are never dropped while the
-build is ours. When the fence refuses, the build has another owner: the writer is closed and every later
-flush raises Fenced. If the worker attached to this same master again meanwhile, the unit is run again under
-the new number.
+build is ours. One that the database refuses for good is a defect: the writer is closed, and the runner is
+told to end the build without it. When the fence refuses, the build has another owner: the writer is closed
+and every later flush raises Fenced. If the worker attached to this same master again meanwhile, the unit is
+run again under the new number.
 """
 
 from __future__ import annotations
@@ -45,8 +46,16 @@ class Source(Protocol):
 class BuildWriter:
     """The one writer of a build."""
 
-    def __init__(self, store: Store, buildid: int, version: int, link: WorkerLink) -> None:
+    def __init__(
+        self,
+        store: Store,
+        buildid: int,
+        version: int,
+        link: WorkerLink,
+        broken: Callable[[], None] = lambda: None,
+    ) -> None:
         self.buildid = buildid
+        self._broken = broken  # told when something can't be written, ever: a defect
         self._store = store
         self._version = version  # in the store, moved on by each committed unit; nobody else writes it
         self._link = link
@@ -62,6 +71,11 @@ class BuildWriter:
     @property
     def closed(self) -> bool:
         return self._failure is not None
+
+    @property
+    def fenced(self) -> bool:
+        """Whether it was closed because the build isn't ours any more, not by a defect."""
+        return isinstance(self._failure, Fenced)
 
     def add(self, *operations: Operation) -> None:
         """Add operations to the next unit."""
@@ -148,7 +162,9 @@ class BuildWriter:
                 callback()
         except Exception as error:
             log.exception("a build's writer failed", buildid=self.buildid)
-            self.close(error)
+            if self._failure is None:
+                self.close(error)
+                self._broken()
         finally:
             self._busy = None
 

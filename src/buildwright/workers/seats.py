@@ -8,6 +8,7 @@ replaying its journal) are kept until it does; the worker's window bounds them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -110,6 +111,17 @@ class Seat:
             self._flush()
         elif command_id in self._commands:
             self._interrupts.setdefault(command_id, why)
+
+    def discard(self, command_id: str, why: str) -> asyncio.Future[None]:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        command = self._commands.get(command_id)
+        if command is None:
+            ended.set_result(None)
+            return ended
+        command.sink = Reaper(self, command_id, partial(ended.set_result, None))
+        self.acknowledge(command_id, command.next, last=False)
+        self.interrupt(command_id, why)
+        return ended
 
     def acknowledge(self, command_id: str, next_record: int, *, last: bool) -> None:
         if last:
