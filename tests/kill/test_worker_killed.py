@@ -4,7 +4,6 @@ next.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tests.support.processes import Farm, eventually, farm
@@ -44,6 +43,10 @@ c['www'] = {'port': PORT}
 """
 
 
+def _exist(pids: list[int]) -> bool:
+    return any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
 async def _alive(made: Farm) -> list[int]:
     path = made.ledger / "alive"
     return [int(pid) for pid in path.read_text().split()] if path.exists() else []
@@ -60,9 +63,7 @@ async def test_a_killed_worker(tmp_path: Path) -> None:
         await made.api.force("force", builderNames=["b"])
         first = await eventually(lambda: _alive(made), "the command runs")
         await worker.kill()
-        assert any(os.path.exists(f"/proc/{pid}") for pid in first), (
-            "its commands outlive the worker's process"
-        )  # noqa: PTH110
+        assert _exist(first), "its commands outlive the worker's process"
         await made.start_worker("w")
         await eventually(lambda: made.api.builds_done(1), "the build is done", 60)
         builds = (await made.api.get("builds", order="number"))["builds"]
