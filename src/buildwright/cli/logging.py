@@ -5,7 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 
-import structlog
+# structlog loads rich, where that is installed, for tracebacks that we don't use: 4 MB of an idle master.
+_rich = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment]  # what import takes as "there is none"
+try:
+    import structlog
+finally:
+    del sys.modules["rich"]
+    if _rich is not None:
+        sys.modules["rich"] = _rich
+
+__all__ = ["set_up", "structlog"]
 
 
 def set_up(log_format: str | None = None, level: int = logging.INFO) -> None:
@@ -17,7 +27,11 @@ def set_up(log_format: str | None = None, level: int = logging.INFO) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if text:
-        processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
+        processors.append(
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        )
     else:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,16 @@ from buildwright import __version__
 
 # In the order in which a newcomer meets them: name -> what it does, as the overview shows it.
 SUBCOMMANDS = {
+    "init": "Make the directory of a new master, with a sample configuration.",
     "start": "Run a master in the foreground.",
+    "check": "Tell everything that is wrong with a configuration.",
+    "reload": "Have the running master load its configuration again.",
+    "stop": "Stop the running master, at once or when its builds are done.",
+    "force": "Ask for a build.",
+    "builds": "List builds, the newest first.",
+    "log": "Show what a build's commands have printed, also while they print it.",
+    "token": "Make, list and delete API tokens.",
+    "upgrade-db": "Make a database's tables, or bring them to this version's.",
 }
 
 
@@ -39,9 +49,19 @@ class Lazy(click.Group):
 def main(**_: Any) -> None:
     """Buildwright: continuous integration, configured in Python.
 
-    A master decides what to build, workers run it. Make a master's directory with `buildwright init`, then
-    run it with `buildwright start`.
+    A master decides what to build, workers run it. A first build, from nothing:
+
+    \b
+      buildwright init ci
+      buildwright start ci
+      buildwright force hello --basedir ci --follow      in another terminal
+
+    `buildwright COMMAND --help` tells more, with examples. Commands that ask a master find it by --url or
+    BUILDWRIGHT_URL, or because they run in its directory; acting takes the API token in BUILDWRIGHT_TOKEN,
+    if the master has tokens. The environment's NO_COLOR turns colours off.
     """
+    if os.environ.get("NO_COLOR"):
+        click.get_current_context().color = False
 
 
 def run(arguments: Sequence[str] | None = None) -> None:

@@ -49,7 +49,7 @@ class Serving:
         if www.port is not None:
             app = make_app(self._services)
             if not own_port:
-                app.router.add_get(WORKER_PATH, self._endpoint.handle)
+                self._serve_workers(app)
             host = www.interface or (None if self._has_tokens else LOOPBACK)
             port = await self._listen(app, host, www.port, tls)
             self.url = f"{scheme}://{host or 'localhost'}:{port}/"
@@ -57,10 +57,14 @@ class Serving:
                 self.worker_url = f"{'wss' if tls else 'ws'}://{host or LOOPBACK}:{port}{WORKER_PATH}"
         if own_port:
             app = web.Application()
-            app.router.add_get(WORKER_PATH, self._endpoint.handle)
+            self._serve_workers(app)
             host = protocols.interface or LOOPBACK
             port = await self._listen(app, host, protocols.port or 0, tls)
             self.worker_url = f"{'wss' if tls else 'ws'}://{host}:{port}{WORKER_PATH}"
+
+    def _serve_workers(self, app: web.Application) -> None:
+        app.router.add_get(WORKER_PATH, self._endpoint.handle)
+        app.on_shutdown.append(self._endpoint.close)
 
     async def _listen(self, app: web.Application, host: str | None, port: int, tls: object) -> int:
         runner = web.AppRunner(

@@ -1,27 +1,37 @@
 """Workers on the master's own machine: ordinary worker processes that the master makes and starts.
 
 Each runs in a session of its own and outlives the master, so its commands go on through a restart; the next
-master starts it again, finds it running (it holds the lock of its directory), and waits for it to connect.
-One that dies while the master runs is started again, with growing pauses.
+master finds it running (it holds the lock of its directory) and waits for it to connect. One that dies is
+started again, with growing pauses. One that runs for another address, from before the port was changed, is
+ended first: it would never get here. One that the configuration names no longer ends when its builds have.
+
+The processes are looked at once a second rather than waited for: asyncio kills a child whose transport goes
+away, and these must not end with the master.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import secrets
+import signal
+import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import structlog
 
 from buildwright.model.workers import LocalWorker
+from buildwright.workers.lockfile import holder
 from buildwright_worker import config as worker_config
 
 log = structlog.get_logger(__name__)
 
+LOOK = 1.0
 PAUSE, PAUSE_MOST = 1.0, 60.0
-ALREADY_RUNS = 3  # the worker's exit code when another process holds its directory
+LOCK = Path(worker_config.OWN_DIRECTORY, "lock")
 
 
 class LocalWorkers:
@@ -30,6 +40,7 @@ class LocalWorkers:
     def __init__(self, basedir: Path) -> None:
         self._basedir = basedir
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._directories: dict[str, Path] = {}
 
     def password(self, worker: LocalWorker) -> str | None:
         """The password that a local worker has made its own."""
@@ -43,12 +54,13 @@ class LocalWorkers:
         wanted = {worker.name: worker for worker in workers}
         for name in set(self._tasks) - set(wanted):
             self._tasks.pop(name).cancel()
+            _tell(self._directories.pop(name), signal.SIGUSR1)
         for name, worker in wanted.items():
             if name in self._tasks:
                 continue
-            directory = self._directory(worker)
+            directory = self._directories[name] = self._directory(worker)
             password = self.password(worker) or secrets.token_urlsafe(24)
-            await asyncio.to_thread(worker_config.create, directory, [master_url], name, password, None)
+            await asyncio.to_thread(_prepare, directory, master_url, name, password)
             self._tasks[name] = asyncio.get_running_loop().create_task(
                 self._keep(name, directory), name=f"local worker {name}"
             )
@@ -66,22 +78,58 @@ class LocalWorkers:
     async def _keep(self, name: str, directory: Path) -> None:
         pause = PAUSE
         while True:
-            with (directory / "worker.log").open("ab") as output:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "buildwright_worker",
-                    "start",
-                    str(directory),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
-            code = await process.wait()
-            if code == ALREADY_RUNS:
-                pause = PAUSE_MOST / 4  # it runs already; look whether it still does
+            await _looking(
+                lambda: holder(directory / LOCK) is None
+            )  # one from before this master, or by hand
+            try:
+                process = _start(directory)
+            except OSError as error:
+                log.warning("a local worker can't be started", worker=name, why=str(error), again_in_s=pause)
             else:
-                log.warning("a local worker's process ended", worker=name, code=code, again_in_s=pause)
+                looks = await _looking(lambda: process.poll() is not None)  # noqa: B023  # waited for here
+                pause = PAUSE if looks > PAUSE_MOST else pause
+                log.warning(
+                    "a local worker's process ended",
+                    worker=name,
+                    code=process.returncode,
+                    log=str(directory / "worker.log"),
+                    again_in_s=pause,
+                )
             await asyncio.sleep(pause)
             pause = min(pause * 2, PAUSE_MOST)
+
+
+async def _looking(over: Callable[[], bool]) -> int:
+    """Look once a second until it is so; how often it was not."""
+    looks = 0
+    while not over():
+        looks += 1
+        await asyncio.sleep(LOOK)
+    return looks
+
+
+def _prepare(directory: Path, master_url: str, name: str, password: str) -> None:
+    """Make a worker's directory, or bring it up to date."""
+    with contextlib.suppress(worker_config.ConfigError):  # there is none yet, or it is damaged
+        if worker_config.load(directory).masters != [master_url]:
+            _tell(directory, signal.SIGTERM)
+    worker_config.create(directory, [master_url], name, password, None)
+
+
+def _tell(directory: Path, number: signal.Signals) -> None:
+    """Send a signal to the worker that runs in a directory, if one does."""
+    pid = holder(directory / LOCK)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _start(directory: Path) -> subprocess.Popen[bytes]:
+    with (directory / "worker.log").open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "buildwright_worker", "start", str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
