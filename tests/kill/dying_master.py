@@ -17,7 +17,7 @@ from buildwright.builds.writer import BuildWriter
 from buildwright.cli import main
 from buildwright.store.unit import Bound
 from buildwright.store.units.engine import NOTE, Part
-from buildwright.workers.endpoint import _Shell
+from buildwright.workers.endpoint import Shell
 
 POINT = os.environ.get("DIE_AT", "")
 LEFT = int(os.environ.get("DIE_TIME", "1"))
@@ -55,10 +55,10 @@ async def dying_commit(self: BuildWriter, operations: list[Any]) -> Any:
     return result
 
 
-send = _Shell._send
+send = Shell._send
 
 
-async def dying_send(self: _Shell, frames: list[bytes]) -> None:
+async def dying_send(self: Shell, frames: list[bytes]) -> None:
     starts = any(b"workdir" in frame for frame in frames)
     await send(self, frames)
     if starts:
@@ -77,7 +77,7 @@ def dying_records(self: RunningCommand, first: int, taken: Any) -> None:
 
 
 BuildWriter._commit = dying_commit  # type: ignore[method-assign]
-_Shell._send = dying_send  # type: ignore[method-assign]
+Shell._send = dying_send  # type: ignore[method-assign]
 RunningCommand.records = dying_records  # type: ignore[method-assign, assignment]
 
 if __name__ == "__main__":

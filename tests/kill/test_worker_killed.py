@@ -19,10 +19,14 @@ child = subprocess.Popen(
 with open(f"{ledger}/alive", "a") as alive:
     alive.write(f"{os.getpid()} {child.pid}\n")
 others = [line.split() for line in open(f"{ledger}/alive").read().splitlines()][:-1]
+def alive(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 for pids in others:
     for pid in pids:
-        if os.path.exists(f"/proc/{pid}") and open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
-        != "Z":
+        if alive(pid):
             open(f"{ledger}/overlap", "a").write(f"{pid}\n")
 if len(others) == 0:
     time.sleep(600)
