@@ -10,9 +10,11 @@ import asyncio
 import hmac
 from base64 import b64decode
 from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 import structlog
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSMessage, WSMsgType, web
 
 from buildwright.model.workers import WorkerConfig
 from buildwright.workers.attaching import Connection, Refused, Workers
@@ -54,7 +56,7 @@ class WorkerEndpoint:
         if not socket.can_prepare(request).ok:
             return web.json_response({"error": "this path is for workers' WebSockets"}, status=426)
         await socket.prepare(request)
-        await _Shell(self._workers, config, socket).run()
+        await Shell(self._workers, config, socket, partial(_abort, request)).run()
         return socket
 
     async def close(self, _app: web.Application) -> None:
@@ -80,13 +82,32 @@ class WorkerEndpoint:
         return config
 
 
-class _Shell:
-    """One connection."""
+class Socket(Protocol):
+    """What a connection needs of its transport; aiohttp's WebSocketResponse is one."""
 
-    def __init__(self, workers: Workers, config: WorkerConfig, socket: web.WebSocketResponse) -> None:
+    async def receive(self) -> WSMessage:
+        """The next message, or one that says that there is none any more."""
+        ...
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send a binary message. Raises ConnectionError or RuntimeError when the connection is gone."""
+        ...
+
+    async def close(self, *, code: int = 1000, message: bytes = b"") -> bool:
+        """Close it with a handshake."""
+        ...
+
+
+class Shell:
+    """One connection of a worker. ``abort`` ends it without asking the peer."""
+
+    def __init__(
+        self, workers: Workers, config: WorkerConfig, socket: Socket, abort: Callable[[], None]
+    ) -> None:
         self._workers = workers
         self._config = config
         self._socket = socket
+        self._abort = abort
         self._loop = asyncio.get_running_loop()
         self._clock = workers.services.clock
         self._session = MasterSession(now=self._clock.monotonic())
@@ -103,10 +124,9 @@ class _Shell:
                         return
             await self._serve()
         except (ProtocolError, TimeoutError) as error:
-            log.warning(
-                "a worker's connection is closed", worker=self._config.name, why=str(error) or "no hello"
-            )
-            await self._socket.close(code=1002, message=str(error).encode()[:120])
+            why = str(error) or f"no hello within {HELLO_SECONDS:g} s"
+            log.warning("a worker's connection is closed", worker=self._config.name, why=why)
+            await self._socket.close(code=1002, message=why.encode()[:120])
         except Refused as refusal:
             log.warning("a worker's hello is refused", worker=self._config.name, why=str(refusal))
             self._session.detach(str(refusal))
@@ -137,6 +157,8 @@ class _Shell:
             return True
         if message.type is WSMsgType.TEXT:
             raise ProtocolError("a text frame: workers speak binary frames")
+        if message.type is WSMsgType.ERROR and isinstance(message.data, WebSocketError):
+            raise ProtocolError(f"not a frame: {message.data}")  # the connection is closed already
         return False
 
     def _dispatch(self) -> None:
@@ -188,6 +210,9 @@ class _Shell:
         if self._sender is not None:
             await asyncio.wait({self._sender}, timeout=1)
         await self._socket.close()
-        transport = self._socket._req.transport if self._socket._req is not None else None  # noqa: SLF001
-        if transport is not None:
-            transport.abort()  # a peer that is silent doesn't answer the closing handshake either
+        self._abort()  # a peer that is silent doesn't answer the closing handshake either
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
