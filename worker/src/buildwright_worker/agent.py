@@ -27,7 +27,7 @@ import random
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from . import __version__, posix
 from .commands import KINDS
@@ -40,9 +40,11 @@ from .spool import SpoolSpace
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
 
+    from .commands import Command
     from .config import AgentConfig
+    from .protocol import LostCommand
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +68,17 @@ def _now() -> float:
 class Agent:
     """A worker. `run` once; `stop` and `retire` may be called from the loop at any time."""
 
-    def __init__(self, config: AgentConfig) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        kinds: Mapping[str, type[Command]] = KINDS,
+        connect: Callable[..., Coroutine[Any, Any, Connection]] = connect,
+    ) -> None:
+        """`kinds` are the commands that this worker has, `connect` is its way to a master."""
         self.config = config
+        self._kinds = kinds
+        self._connect = connect
         self.session: WorkerSession | None = None  # from the moment that leftovers are dead
         self.attached = asyncio.Event()  # set while a master has welcomed us
         self._runner: Runner | None = None  # comes with the session
@@ -85,38 +96,43 @@ class Agent:
 
     async def run(self) -> None:
         """Work until stopped. Raises `posix.LockHeld` if another process uses the directory."""
-        self._loop = asyncio.get_running_loop()
         own = self.config.own_directory
         own.mkdir(parents=True, exist_ok=True)
         lock = posix.lock_file(self.config.lock_path)
-        ledger = None
         try:
             ledger = Ledger(own)
-            lost = await self._loop.run_in_executor(None, ledger.recover)
-            space = SpoolSpace(own / "spool", disk_limit=self.config.spool_limit)
-            runner = self._runner = Runner(self.config, self._loop, ledger, space, self)
-            runner.session = self.session = WorkerSession(
-                boot=os.urandom(16).hex(),
-                ledger=ledger.identity,
-                info=_info(self.config),
-                capabilities=sorted(KINDS),
-                store=runner.new_spool,
-                now=_now(),
-            )
-            for command in lost:
-                logger.warning("command %s is lost: %s", command.id, command.why)
-                self.session.lost(*command)
-            if self._retiring is not None:
-                self.session.goodbye(True, self._retiring)
+            try:
+                lost = await asyncio.get_running_loop().run_in_executor(None, ledger.recover)
+                await self.work(ledger, lost)
+            finally:
+                ledger.close()
+        finally:
+            os.close(lock)
+
+    async def work(self, ledger: Ledger, lost: list[LostCommand]) -> None:
+        """Work until stopped, with a ledger whose leftovers are dead: `lost` names them."""
+        self._loop = asyncio.get_running_loop()
+        space = SpoolSpace(self.config.own_directory / "spool", disk_limit=self.config.spool_limit)
+        runner = self._runner = Runner(self.config, self._loop, ledger, space, self, self._kinds)
+        runner.session = self.session = WorkerSession(
+            boot=os.urandom(16).hex(),
+            ledger=ledger.identity,
+            info=_info(self.config),
+            capabilities=sorted(self._kinds),
+            store=runner.new_spool,
+            now=_now(),
+        )
+        for command in lost:
+            logger.warning("command %s is lost: %s", command.id, command.why)
+            self.session.lost(*command)
+        if self._retiring is not None:
+            self.session.goodbye(True, self._retiring)
+        try:
             await self._stay_connected(self.session)
         finally:
             for timer in self._timers.values():
                 timer.cancel()
-            if self._runner is not None:
-                self._runner.close()
-            if ledger is not None:
-                ledger.close()
-            os.close(lock)
+            runner.close()
 
     def retire(self, why: str) -> None:
         """Take no more work, and end when the master has said that it is done with this worker."""
@@ -178,7 +194,7 @@ class Agent:
     async def _one_connection(self, session: WorkerSession, url: str, tls: ssl.SSLContext | None) -> None:
         """Hold one connection until it ends."""
         self._moved = False
-        connection = await connect(
+        connection = await self._connect(
             url,
             self.config.name,
             self.config.password,

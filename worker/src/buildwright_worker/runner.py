@@ -19,12 +19,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from . import posix
-from .commands import KINDS, ArgumentError, Command, Context
+from .commands import ArgumentError, Command, Context
 from .protocol import Masker, Result
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
 
     from .config import AgentConfig
     from .ledger import Ledger
@@ -61,6 +61,7 @@ class Runner:
         ledger: Ledger,
         space: SpoolSpace,
         sender: Sender,
+        kinds: Mapping[str, type[Command]],
     ) -> None:
         self.session: WorkerSession  # set right after: each needs the other
         self._config = config
@@ -68,6 +69,7 @@ class Runner:
         self._ledger = ledger
         self._space = space
         self._sender = sender
+        self._kinds = kinds
         self._commands: dict[str, Command] = {}  # those that were started and have not ended
         self._contexts: dict[str, Context] = {}
         self._spools: dict[str, Spool] = {}
@@ -182,7 +184,7 @@ class Runner:
             task=functools.partial(self._task, wanted.id),
         )
         self._contexts[wanted.id] = context
-        kind = KINDS.get(wanted.kind)
+        kind = self._kinds.get(wanted.kind)
         if kind is None:
             self._refuse(context, f"this worker has no command {wanted.kind!r}")
             return
