@@ -51,7 +51,7 @@ lock: ## resolve the dependencies anew and write requirements/*.txt (needs uv)
 
 clean: ## remove the environment and everything that was made here
 	rm -rf $(VENV) .venv-peer .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov build dist
-	rm -rf bench/results/.peer-cache.json examples/demo/state .coverage .coverage.*
+	rm -rf bench/results/.peer-cache.json demo-run .coverage .coverage.*
 	find src worker tests tools bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The environment: exactly what the lock file names, then the two distributions of this tree, editable.
