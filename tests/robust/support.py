@@ -1,4 +1,4 @@
-"""What the tests of bad input and full disks share: a configuration of one builder, and what a user sees of a build."""
+"""What these tests share: the head of a configuration, and what a user sees of a build."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ c['schedulers'] = []
 def builder(name, *steps, **kwargs):
     kwargs.setdefault("workernames", ["w"])
     c['builders'].append(util.BuilderConfig(name=name, factory=util.BuildFactory(list(steps)), **kwargs))
-    c['schedulers'].append(schedulers.ForceScheduler(name=f"force-{name.replace(' ', '_')}", builderNames=[name]))
+    force = f"force-{name.replace(' ', '_')}"
+    c['schedulers'].append(schedulers.ForceScheduler(name=force, builderNames=[name]))
 
 def job(name, seconds):
     return steps.ShellCommand(name="job", command=[PYTHON, JOB, name, str(seconds), LEDGER])
@@ -26,10 +27,10 @@ def job(name, seconds):
 """
 
 
-async def ready(made: Farm, text: str, *workers: str, **env: str) -> None:
+async def ready(made: Farm, text: str, *workers: str) -> None:
     """A master with this configuration, serving, and its workers, attached."""
     made.configure(HEAD + text)
-    await made.start_master(**env)
+    await made.start_master()
     await made.master_is_up()
     for name in workers:
         await made.start_worker(name)

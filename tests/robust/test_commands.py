@@ -1,4 +1,4 @@
-"""Commands that go wrong in every way that commands do: result, state and log say what happened, in a line each."""
+"""Commands that go wrong in every way: result, state and log say what happened, in a line each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.processes import Farm, farm
 
 SUCCESS, FAILURE = 0, 2
 
-# Ignores SIGTERM; so do its child and its grandchild, which is in a session of its own. Their numbers go to a file.
+# Ignores SIGTERM; so do its child and its grandchild, in a session of its own. Their numbers go to a file.
 STUBBORN = r"""
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -52,13 +52,21 @@ EXPECTED = {
     "not found": (FAILURE, "(command not found: no-such-program)", "command not found: no-such-program\n"),
     "not found by the shell": (FAILURE, "(failure)", "no-such-program: not found\n"),
     "not executable": (FAILURE, "Permission denied", "can't run /etc/passwd: Permission denied\n"),
-    "no workdir": (FAILURE, "can't use the directory", "can't use the directory /proc/none/here: No such file"),
+    "no workdir": (
+        FAILURE,
+        "can't use the directory",
+        "can't use the directory /proc/none/here: No such file",
+    ),
     "a file as workdir": (FAILURE, "can't use the directory", "can't use the directory /etc/passwd: "),
     "a signal": (FAILURE, "(killed by SIGSEGV)", "process killed by signal 11\n"),
     "exit code": (FAILURE, "(failure)", "program finished with exit code 3\n"),
     "no utf-8": (SUCCESS, "", ""),
     "no newline": (SUCCESS, "", ""),
-    "silence": (FAILURE, "(timed out)", "command timed out: 0.5 seconds without output, attempting to kill\n"),
+    "silence": (
+        FAILURE,
+        "(timed out)",
+        "command timed out: 0.5 seconds without output, attempting to kill\n",
+    ),
     "too long": (FAILURE, "(timed out)", "command timed out: 0.5 seconds elapsed, attempting to kill\n"),
     "too many lines": (FAILURE, "(too many lines)", "more lines than max_lines allows, attempting to kill\n"),
     "stubborn": (FAILURE, "(timed out)", "process killed by signal 9\n"),

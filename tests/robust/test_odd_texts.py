@@ -1,9 +1,8 @@
-"""Texts that a database can't hold, and a build whose rows can't be written at all: each build ends, and is shown."""
+"""Texts that a database can't hold, and builds whose rows can't be written: they end, and are shown."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from tests.robust.support import done, force, no_traceback, ready, told
 from tests.support.processes import Farm, farm
@@ -105,10 +104,7 @@ async def test_a_defect_leaves_no_build_open(tmp_path: Path, db_url: str) -> Non
         assert [build["results"] for build in await done(made, 3)] == [4, 4, 0]
 
 
-def _running(made: Farm) -> list[Any]:
-    found = []
-    for job in ("broken", "later"):
-        for pid in (made.ledger / f"{job}.starts").read_text().split() if made.starts(job) else ():
-            if Path(f"/proc/{pid}").exists():
-                found.append((job, pid))
-    return found
+def _running(made: Farm) -> list[tuple[str, str]]:
+    starts = {job: made.ledger / f"{job}.starts" for job in ("broken", "later") if made.starts(job)}
+    pids = [(job, pid) for job, path in starts.items() for pid in path.read_text().split()]
+    return [(job, pid) for job, pid in pids if Path(f"/proc/{pid}").exists()]

@@ -40,3 +40,16 @@ def set_up(log_format: str | None = None, level: int = logging.INFO) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    logging.getLogger().addHandler(_Libraries())
+
+
+class _Libraries(logging.Handler):
+    """What libraries have to say (warnings and worse), in the form of all other lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            structlog.get_logger(record.name).log(
+                record.levelno, record.getMessage(), source=record.name, exc_info=record.exc_info or None
+            )
+        except Exception:
+            self.handleError(record)

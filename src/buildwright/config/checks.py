@@ -65,7 +65,8 @@ def check_builders(config: Mapping[Any, Any], context: Context) -> dict[str, Bui
                 good.append(made)
         else:
             path = ("builders", at)
-            context.error(f"{key_text(*path)} must be a BuilderConfig, not {shown(given)}", *path)
+            message = f"{key_text(*path)} must be a BuilderConfig, not {shown(given)}"
+            context.error(message, *path, hint="as in util.BuilderConfig(name=..., workernames=[...], ...)")
     builders: dict[str, BuilderConfig] = _unique(
         "builder", "builders", ((each.name, each) for each in good if each.name), context
     )
@@ -138,7 +139,9 @@ def _named(kind: str, key: str, given: Sequence[Any], cls: type[Any], context: C
         if isinstance(each, cls):
             good.append(each)
         else:
-            context.error(f"{key_text(key, at)} must be a {kind}, not {shown(each)}", key, at)
+            message = f"{key_text(key, at)} must be a {kind}, not {shown(each)}"
+            module = "changes" if key == "change_source" else key
+            context.error(message, key, at, hint=f"it is made with a class of `{module}`")
     return _unique(kind, key, ((each.name, each) for each in good), context)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from buildwright.config.places import Places
-from buildwright.model.errors import Where, error, shown, suggest, warn
+from buildwright.model.errors import Where, error, right_type, shown, suggest, warn
 
 
 def key_text(*path: str | int) -> str:
@@ -40,7 +40,8 @@ class Context:
         allowed = types if isinstance(types, tuple) else (types,)
         if isinstance(value, types) and not (isinstance(value, bool) and bool not in allowed):
             return True
-        self.error(f"{key_text(*path)} must be {wanted}, not {shown(value)}", *path)
+        message = f"{key_text(*path)} must be {wanted}, not {shown(value)}"
+        self.error(message, *path, hint=right_type(value, allowed, wanted))
         return False
 
     def unknown_keys(

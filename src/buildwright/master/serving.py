@@ -7,10 +7,12 @@ of the web port, unless the configuration gives them a port of their own.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from buildwright.model.snapshot import Snapshot
 from buildwright.web.app import make_app
@@ -23,6 +25,28 @@ log = structlog.get_logger(__name__)
 LOOPBACK = "127.0.0.1"
 WORKER_PATH = "/worker"
 SHUTDOWN_SECONDS = 1.0
+
+
+class _Strangers(logging.Filter):
+    """A peer that doesn't speak HTTP is worth a line, not a traceback: nothing is wrong with the master."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        log.info("a request that is no HTTP", peer=_peer(record), why=_line(error))
+        return False
+
+
+def _peer(record: logging.LogRecord) -> str | None:
+    return str(record.args[0]) if isinstance(record.args, tuple) and record.args else None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+logging.getLogger("aiohttp.server").addFilter(_Strangers())
 
 
 class PortTaken(Exception):

@@ -193,13 +193,14 @@ def _factory(value: Any, kind: str) -> BuildFactory:
     if value is None:
         error(f"{kind} has no factory", "give it factory=util.BuildFactory([...])")
     else:
-        error(f"{kind}: the factory must be a BuildFactory, not {shown(value)}")
+        hint = "give it factory=util.BuildFactory([...])"
+        error(f"{kind}: the factory must be a BuildFactory, not {shown(value)}", hint)
     return BuildFactory()
 
 
 def _callable(value: Any, what: str, wanted: str = "a function") -> Any:
     if value is not None and not callable(value):
-        error(f"{what} must be {wanted}, not {shown(value)}")
+        error(f"{what} must be {wanted}, not {shown(value)}", f"give it {wanted}")
         return None
     return value
 
@@ -208,7 +209,7 @@ def _tags(value: Any, kind: str) -> list[str]:
     if value is None:
         return []
     if not isinstance(value, (list, tuple)) or not all(isinstance(tag, str) for tag in value):
-        error(f"{kind}: tags must be a list of texts, not {shown(value)}")
+        error(f"{kind}: tags must be a list of texts, not {shown(value)}", "as in tags=['nightly']")
         return []
     tags = list(value)
     if len(set(tags)) != len(tags):

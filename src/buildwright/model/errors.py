@@ -175,5 +175,19 @@ def expect(
         allowed = types if isinstance(types, tuple) else (types,)
         if not isinstance(value, bool) or bool in allowed or object in allowed:
             return True
-    error(f"{what} must be {wanted}, not {shown(value)}", where=where)
+    allowed = types if isinstance(types, tuple) else (types,)
+    error(f"{what} must be {wanted}, not {shown(value)}", right_type(value, allowed, wanted), where=where)
     return False
+
+
+def right_type(value: Any, allowed: tuple[type, ...], wanted: str) -> str:
+    """What to write instead of a value of the wrong type."""
+    if str in allowed and isinstance(value, int | float):
+        return f"write it in quotes: {str(value)!r}"
+    if str in allowed and isinstance(value, bytes):
+        return "write it without the b before the quotes"
+    if int in allowed and isinstance(value, str) and value.lstrip("-").isdecimal():
+        return f"write it without quotes: {value}"
+    if list in allowed and (isinstance(value, str) or not hasattr(value, "__iter__")):
+        return "put it in a list: [...]"
+    return f"give it {wanted}"
