@@ -10,7 +10,6 @@ are run as :class:`Agent` against the master's endpoint; they outlive a restart 
 """
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from buildwright.master.master import Master
 from buildwright.store.base import Store
 from buildwright_worker.agent import Agent
 from buildwright_worker.config import AgentConfig
+from tests.support.processes import free_port
 from tests.support.rows import PATIENCE, Rows
 
 PASSWORD = "sesame"
@@ -128,10 +128,3 @@ async def rig(
         for name in list(it.agents):
             await it.stop_worker(name)
         await it.stop()
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])

@@ -11,48 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
-import sqlalchemy as sa
-
 from buildwright.builds.step import BuildStep, BuildStepCancelled
 from buildwright.model.errors import error
 from buildwright.model.properties import Properties
 from buildwright.model.renderable import is_plain, settle
 from buildwright.model.results import CANCELLED, SUCCESS, status_to_string, worst_status
 from buildwright.model.sources import SourceStamp
-from buildwright.store import schema
-from buildwright.store.unit import Statement, Work, in_set, unit
-from buildwright.store.units.claims import stop_request
-
-_s = schema.buildsets.c
-_r = schema.buildrequests.c
-_b = schema.builds.c
-
-_RESULTS = Statement(
-    "trigger.results",
-    lambda dialect: sa.select(_s.id, _s.complete, _s.results).where(in_set(_s.id, "buildsetids")(dialect)),
-)
-_BUILDS = Statement(
-    "trigger.builds",
-    lambda dialect: (
-        sa.select(_b.builderid, schema.builders.c.name, _b.number, _b.results)
-        .select_from(schema.builds.join(schema.builders, schema.builders.c.id == _b.builderid))
-        .where(in_set(_b.buildrequestid, "requestids")(dialect), _b.complete_at.is_not(None))
-        .order_by(_b.id)
-    ),
-)
-
-
-@unit
-def buildset_results(buildsetids: Sequence[int]) -> Work[dict[int, int | None]]:
-    """The results of buildsets; None for one that isn't complete."""
-    rows = yield _RESULTS(buildsetids=buildsetids)
-    return {buildsetid: results if complete else None for buildsetid, complete, results in rows}
-
-
-@unit
-def finished_builds(requestids: Sequence[int]) -> Work[list[tuple[int, str, int, int]]]:
-    """The finished builds of requests: (builderid, builder's name, number, results)."""
-    return list((yield _BUILDS(requestids=requestids)))
 
 
 class Child(NamedTuple):
@@ -208,6 +172,8 @@ class Trigger(BuildStep):
         return [_stamp(source, got.get(source.codebase)) for source in self.build.getAllSourceStamps()]
 
     async def _wait(self, children: Sequence[Child]) -> int:
+        from buildwright.store.units.triggered import buildset_results
+
         store = self.build.runner.services.store
         ids = [child.buildsetid for child in children]
 
@@ -225,6 +191,8 @@ class Trigger(BuildStep):
         return overall
 
     async def _show_builds(self, children: Sequence[Child]) -> None:
+        from buildwright.store.units.triggered import finished_builds
+
         services = self.build.runner.services
         requests = [requestid for child in children for requestid in child.requestids]
         for builderid, name, number, results in await self._run.serve(
@@ -234,6 +202,8 @@ class Trigger(BuildStep):
             self.addURL(f"{status_to_string(results)}: {name} #{number}", url)
 
     async def _cancel(self, children: Sequence[Child]) -> None:
+        from buildwright.store.units.claims import stop_request
+
         services = self.build.runner.services
         why = f"the build that waits for it was stopped: {self.build.builder.name} #{self.build.number}"
         for child in children:
