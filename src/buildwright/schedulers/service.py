@@ -105,6 +105,14 @@ class Schedulers:
         """Look now."""
         self._wake.set()
 
+    @property
+    def _interested(self) -> bool:
+        """Whether any scheduler acts on changes or on others' buildsets: clocks and people need no hints."""
+        return any(
+            runner.scheduler.wishes.changes or runner.scheduler.wishes.upstreams
+            for runner in self._runners.values()
+        )
+
     def on_hints(self, hints: Iterable[Hint]) -> None:
         """What a bus calls: look now, if one of the hints may concern schedulers.
 
