@@ -11,10 +11,16 @@ from tests.support.rig import Rig, rig
 Start = Callable[..., Awaitable[Rig]]
 
 
+BOTH_STORES = pytest.mark.parametrize("rig_url", ["sqlite", "postgres"], indirect=True)
+
+
 @pytest.fixture
-def rig_url() -> str:
-    """The database of the test's rig."""
-    return "sqlite:///state.sqlite"
+def rig_url(request: pytest.FixtureRequest) -> str:
+    """The database of the test's rig: SQLite, unless the test is marked with BOTH_STORES."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return "sqlite:///state.sqlite"
+    url: str = request.getfixturevalue("postgres_store_url")
+    return url
 
 
 @pytest.fixture

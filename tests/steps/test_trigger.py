@@ -3,8 +3,7 @@
 import pytest
 
 from buildwright.model.results import CANCELLED, EXCEPTION, FAILURE, SUCCESS
-from tests.steps.conftest import Start
-from tests.support.rig import Rig
+from tests.steps.conftest import BOTH_STORES, Start
 
 CHILDREN = """
 c["workers"].append(worker.Worker("w2", "sesame"))
@@ -126,6 +125,7 @@ async def test_a_stop_ends_the_wait_and_the_children(start: Start) -> None:
     assert "the build that waits for it was stopped: b #1" in ended.state
 
 
+@BOTH_STORES
 async def test_p4_one_set_of_children_whoever_waits(start: Start) -> None:
     """P4: the master goes away while a step waits for its children; they are triggered once."""
     it = await start(
@@ -147,7 +147,7 @@ builder("b", steps.Trigger(schedulerNames=["run-good", "run-held"], waitForFinis
     children = await it.until("buildrequests", two)
     await it.until_output(children[1], b"waiting")
     await it.restart()
-    await it.until("workers", lambda: _attached(it, 2))
+    await it.until("workers", it.attached)
     (it.directory / "w2/go").write_text("")
     built = await it.finished(request)
     assert built.results == SUCCESS, built
@@ -155,11 +155,6 @@ builder("b", steps.Trigger(schedulerNames=["run-good", "run-held"], waitForFinis
     assert built.step("trigger").tries == 0
     assert [each[0] for each in await it.children(built.id)] == children
     assert [child.attempt for each in children for child in await it.builds(each)] == [1, 1]
-
-
-async def _attached(it: Rig, count: int) -> bool:
-    seats = it.master.core.workers.seats.values()
-    return sum(seat.session is not None for seat in seats) == count
 
 
 async def test_a_stop_while_nobody_drives_the_build_reaches_the_children(start: Start) -> None:

@@ -101,6 +101,11 @@ class Rig(Rows):
         agent.stop("the test ends")
         await asyncio.wait_for(task, PATIENCE)
 
+    async def attached(self) -> bool:
+        """Whether all workers are."""
+        seats = self.master.core.workers.seats.values()
+        return sum(seat.session is not None for seat in seats) == len(self.agents)
+
     # -- waiting ------------------------------------------------------------------------------------------
 
     async def until(self, kind: str, condition: Callable[[], Awaitable[Any]]) -> Any:

@@ -39,6 +39,7 @@ from buildwright.model.results import (
     RETRY,
     SKIPPED,
     SUCCESS,
+    WARNINGS,
     Results,
     contribution,
     worst_status,
@@ -303,7 +304,8 @@ class BuildRunner:
             return "build successful"
         words = {SUCCESS: "build successful", SKIPPED: "skipped"}.get(results)
         if words is None:
-            words = f"{'failed' if results != RETRY else 'retry:'} {' '.join(self._texts)}".strip()
+            began = {RETRY: "retry:", WARNINGS: "warnings"}.get(results, "failed")
+            words = f"{began} {' '.join(self._texts)}".strip()
             if results == CANCELLED and self._stop is not None:
                 words = f"cancelled: {self._stop.reason}" if self._stop.reason else "cancelled"
         return f"{words} ({Results[results]})" if results not in (SUCCESS, SKIPPED) else words

@@ -129,6 +129,7 @@ class BuildStep:
     stopped: bool = False
     results: int | None = None
     _all_renderables: ClassVar[tuple[str, ...] | None] = None
+    _early_observers: Sequence[tuple[str, LogObserver]] = ()  # those of the constructor
     _run: StepRun
     _spec: StepSpec
 
@@ -262,8 +263,11 @@ class BuildStep:
         return self._run.logs[name]
 
     def addLogObserver(self, logname: str, observer: LogObserver) -> None:
-        """Have an observer watch a log, also one that is yet to come."""
-        self._run.observe(logname, observer)
+        """Have an observer watch a log, also one that is yet to come. Constructors may call it, too."""
+        if "_run" not in self.__dict__:
+            self._early_observers = [*self._early_observers, (logname, observer)]
+        else:
+            self._run.observe(logname, observer)
 
     # -- what is shown ------------------------------------------------------------------------------------
 

@@ -79,7 +79,8 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
-# Failures of a command that say nothing of what it did: its worker ended, or was away beyond its dead-man limit.
+# Failures of a command that say nothing of what it did: its worker ended, or was away for longer than its
+# dead-man limit.
 LOST = frozenset({"lost", "deadman"})
 
 
@@ -277,19 +278,20 @@ class StepRun:
         """Run the step's own code."""
         step = self.step
         step.stopped = self._stop is not None
+        for name, observer in step._early_observers:  # noqa: SLF001 - a step and its run are one
+            self.observe(name, observer)
         self._task = asyncio.get_running_loop().create_task(
             _awaited(_Noticing(_coroutine(step.run()), self._notice_wait)), name=f"step {self.name}"
         )
         try:
             result = await self._task
         except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
             if self._abort is not None:
                 raise self._abort from None
             if self._stop is not None:
                 return CANCELLED
-            own = asyncio.current_task()
-            if own is None or own.cancelling():
-                raise
             return self._failed(RuntimeError("something that run() awaited was cancelled"))
         except BuildStepFailed:
             return FAILURE
@@ -301,6 +303,8 @@ class StepRun:
             return self._failed(error)
         finally:
             self._task = None
+        if _is_cancelled():  # the step's code has caught what was meant for us
+            raise asyncio.CancelledError
         if self._abort is not None:
             raise self._abort
         if not isinstance(result, int) or not 0 <= result < len(Results):
@@ -869,6 +873,12 @@ def _own_origin(tries: int) -> str:
 def _coroutine(value: Any) -> Awaitable[Any]:
     """What ``run`` gave, as something to await: a coroutine, another awaitable, or the result itself."""
     return value if inspect.isawaitable(value) else settle(value)
+
+
+def _is_cancelled() -> bool:
+    """Whether the build is being dropped: that goes before all that the step may want."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:
