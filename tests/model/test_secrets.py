@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from buildwright.model.errors import ConfigErrors
+from buildwright.model.errors import Collector, ConfigErrors, collected, collecting
 from buildwright.model.fingerprint import describe
 from buildwright.model.secrets import SecretInAFile
 
@@ -25,6 +25,19 @@ async def test_one_file_per_secret(tmp_path: Any) -> None:
     assert await provider.get("directory") is None
     assert await provider.get("absent") is None
     assert await SecretInAFile(tmp_path, strip=False).get("key") == "s3cr3t\n"
+
+
+async def test_a_relative_directory_is_the_masters(tmp_path: Any) -> None:
+    (tmp_path / "secrets").mkdir()
+    put(tmp_path / "secrets", "key", "s3cr3t")
+    collector = Collector(basedir=tmp_path)
+    token = collecting(collector)
+    try:
+        provider = SecretInAFile("secrets")
+    finally:
+        collected(token)
+    assert not collector.errors
+    assert await provider.get("key") == "s3cr3t"
 
 
 async def test_suffixes(tmp_path: Any) -> None:

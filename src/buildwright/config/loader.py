@@ -35,7 +35,7 @@ def load(path: Path, basedir: Path, hooks: Sequence[ImportHook] = ()) -> Snapsho
     """
     path, basedir = path.absolute(), basedir.absolute()
     generation = Generation([path.parent, basedir], hooks)
-    collector = Collector(root=generation.roots)
+    collector = Collector(root=generation.roots, basedir=basedir)
     token = collecting(collector)
     try:
         with _quiet_collector(), loading(generation):

@@ -66,6 +66,7 @@ class Collector:
     root: str | tuple[str, ...] | None = (
         None  # the configuration's directories, with a separator at their ends
     )
+    basedir: Path | None = None  # what its relative paths mean
     errors: list[ConfigError] = field(default_factory=list)
     warnings: list[ConfigError] = field(default_factory=list)
 
@@ -114,6 +115,14 @@ def _is_first_argument(made: object, frame: FrameType) -> bool:
 def is_collecting() -> bool:
     """Whether a configuration is being loaded just now, in this context."""
     return _current.get() is not None
+
+
+def from_basedir(path: str | Path) -> Path:
+    """A path of the configuration: relative ones begin in the master's base directory; outside of a load, in
+    the working directory.
+    """
+    collector = _current.get()
+    return Path(path) if collector is None or collector.basedir is None else collector.basedir / path
 
 
 def location(made: object = None) -> Where | None:

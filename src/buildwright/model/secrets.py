@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from buildwright.model.errors import error, expect
+from buildwright.model.errors import error, expect, from_basedir
 
 
 @runtime_checkable
@@ -25,8 +25,8 @@ class SecretsProvider(Protocol):
 
 
 class SecretInAFile:
-    """One file per secret in a directory; a file that others than its owner and group may touch is
-    refused.
+    """One file per secret in a directory (relative to the master's base directory); a file that others than
+    its owner and group may touch is refused.
     """
 
     def __init__(
@@ -35,21 +35,22 @@ class SecretInAFile:
         self.dirname = str(dirname)
         self.suffixes = list(suffixes) if suffixes is not None else [""]
         self.strip = strip
+        self._directory = from_basedir(self.dirname)
         self._values: dict[str, str] = {}
         if expect(dirname, (str, Path), "SecretInAFile: dirname", "a directory's path"):
             self._read()
 
     def _read(self) -> None:
         try:
-            names = sorted(path.name for path in Path(self.dirname).iterdir())
+            names = sorted(path.name for path in self._directory.iterdir())
         except OSError as problem:
-            error(f"SecretInAFile: {self.dirname!r} can't be read: {problem.strerror}")
+            error(f"SecretInAFile: {str(self._directory)!r} can't be read: {problem.strerror}")
             return
         for suffix in self.suffixes:
             for filename in names:
                 if filename.endswith(suffix):
                     name = filename.removesuffix(suffix)
-                    value = self._value(Path(self.dirname, filename))
+                    value = self._value(self._directory / filename)
                     if value is not None:
                         self._values.setdefault(name, value)
 
