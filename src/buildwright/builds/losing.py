@@ -37,6 +37,14 @@ _RAISE = Statement(
     .where(_w.id == sa.bindparam("workerid"))
     .values(attachment=_w.attachment + 1, connected=0, version=_w.version + 1),
 )
+_FORGET_JOURNALS = Statement(
+    "losing.forget_journals",
+    sa.delete(schema.journal).where(
+        schema.journal.c.stepid.in_(
+            sa.select(schema.steps.c.id).where(schema.steps.c.buildid == sa.bindparam("of_buildid"))
+        )
+    ),
+)
 
 
 @unit
@@ -71,6 +79,7 @@ def lose_builds(
                     chunks, state = finish(log.state, now_us)
                     yield from finish_work(log.id, log.next_chunk, chunks, state)
             yield Hint("steps", stepid, "finished")
+        yield _FORGET_JOURNALS(of_buildid=build.buildid)
         yield from finish_build_work(
             buildid=build.buildid,
             requestid=build.requestid,

@@ -195,13 +195,13 @@ class Workers:
         if same_process and lingering and not self._reaping[workerid]:
             await self._end_lingering(workerid)
             lingering = []
-        self.distributor.add_worker(seat, lingering)
         if resumed:
             known = await services.store.read(facts([each.build.requestid for each in resumed]))
             log.info(
                 "going on with builds", worker=config.name, builds=[each.build.buildid for each in resumed]
             )
             self.distributor.resume(seat, resumed, known)
+        self.distributor.add_worker(seat, lingering)  # last: what runs has its slots by now
         log.info("a worker has attached", worker=config.name, attachment=attached.attachment)
         return seat
 
