@@ -36,8 +36,18 @@ def upgrade() -> None:
 '''
 
 
+def name_conditions() -> None:
+    """Tell Alembic the conditions of partial indexes, which the schema keeps apart (see its ``_partial``)."""
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            if (where := index.info.get("where")) is not None:
+                for dialect in ("sqlite", "postgresql"):
+                    index.dialect_options[dialect]["where"] = sa.text(where)
+
+
 def difference(first: bool) -> str:
     """The operations that lead from the migrations' schema to the program's."""
+    name_conditions()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "state.sqlite"
         if not first:

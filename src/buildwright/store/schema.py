@@ -114,6 +114,9 @@ workers = sa.Table(
     _flag("connected"),
     sa.Column("boot_id", Text),
     sa.Column("ledger_id", Text),
+    # The call that made the attachment, and who held the worker before it: what the call is answered when it
+    # is run again. JSON: [key, master, boot id, ledger id].
+    sa.Column("attached_call", Text),
     _version(),
 )
 

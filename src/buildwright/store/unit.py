@@ -190,7 +190,7 @@ def unit(function: Callable[P, Work[R]]) -> Callable[P, Unit[R]]:
 
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Unit[R]:
-        return Unit(function.__name__, function, args, kwargs)
+        return Unit(function.__name__.strip("_"), function, args, kwargs)
 
     return make
 

@@ -3,16 +3,22 @@
 :func:`attach` counts the attachment up and moves the worker's open builds, found in the store, to the new
 master; from its commit on every write of a former owner fails. Only then are journal and acknowledged
 positions read (:func:`open_builds`), and only then is the worker answered.
+
+Who held the worker before decides whether commands of its builds are alive, and the attachment overwrites it.
+So the row keeps that with the call's key: a call that is run again, because the answer to its commit was
+lost, is answered as the first time.
 """
 
 from __future__ import annotations
 
+import json
+import secrets
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from buildwright.store import schema
-from buildwright.store.unit import Fenced, Hint, Statement, Work, in_set, unit
+from buildwright.store.unit import Fenced, Hint, Statement, Unit, Work, in_set, unit
 
 _w = schema.workers.c
 _m = schema.masters.c
@@ -115,7 +121,7 @@ _LEASE = Statement(
 )
 _HELD = Statement(
     "attach.held",
-    sa.select(_w.masterid, _w.boot_id, _w.ledger_id, _w.paused, _w.graceful)
+    sa.select(_w.masterid, _w.boot_id, _w.ledger_id, _w.paused, _w.graceful, _w.attachment, _w.attached_call)
     .where(_w.id == sa.bindparam("workerid"))
     .with_for_update(),
 )
@@ -130,6 +136,7 @@ _BUMP = Statement(
         boot_id=sa.bindparam("boot"),
         ledger_id=sa.bindparam("ledger"),
         info=sa.bindparam("about"),
+        attached_call=sa.bindparam("call"),
         graceful=0,
         version=_w.version + 1,
     )
@@ -244,14 +251,30 @@ _LINGERING = Statement(
 )
 
 
-@unit
-def attach(*, workerid: int, masterid: int, term: int, boot: str, ledger: str, info: str) -> Work[Attached]:
+def attach(*, workerid: int, masterid: int, term: int, boot: str, ledger: str, info: str) -> Unit[Attached]:
     """Attach a worker. Raises Fenced when this master's own lease is over."""
+    return _attach(workerid, masterid, term, boot, ledger, info, key=secrets.token_hex(8))
+
+
+@unit
+def _attach(
+    workerid: int, masterid: int, term: int, boot: str, ledger: str, info: str, *, key: str
+) -> Work[Attached]:
     if not (yield _LEASE(of_masterid=masterid, of_term=term)):
         raise Fenced("this master's lease is over")
-    ((previous, boot_before, ledger_before, paused, graceful),) = yield _HELD(workerid=workerid)
+    ((previous, boot_before, ledger_before, paused, graceful, attachment, call),) = yield _HELD(
+        workerid=workerid
+    )
+    if call is not None and json.loads(call)[0] == key:
+        _, previous, boot_before, ledger_before = json.loads(call)
+        return Attached(attachment, previous, boot_before, ledger_before, bool(paused), bool(graceful))
     ((attachment,),) = yield _BUMP(
-        workerid=workerid, to_masterid=masterid, boot=boot, ledger=ledger, about=info
+        workerid=workerid,
+        to_masterid=masterid,
+        boot=boot,
+        ledger=ledger,
+        about=info,
+        call=json.dumps([key, previous, boot_before, ledger_before]),
     )
     moved = yield _MOVE_BUILDS(of_workerid=workerid, to_masterid=masterid)
     if moved:

@@ -5,6 +5,10 @@ One order of row locks for all of these: worker, request, buildset, lock rows by
 unit: the worker's attachment is the claimer's, the request is unclaimed and not stopped, every build-level
 lock is free, the build has its number. The free slot needs no row: only the master a worker is attached to
 gives it work, and the attachment is locked while it does.
+
+An attempt that was lost while its commands may still run *lingers*: its request waits for another attempt,
+but slot and locks stay, and nobody can claim the request, until the commands are known dead
+(:func:`end_lingering`).
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from buildwright.model.results import CANCELLED, EXCEPTION, RETRY, SUCCESS, wors
 from buildwright.store import schema
 from buildwright.store.unit import Fenced, Hint, Statement, Work, in_set, unit
 from buildwright.store.units.buildsets import TELL_UPSTREAM_DONE
-from buildwright.store.units.locks import Want, acquire_work, free_request_work
+from buildwright.store.units.locks import Want, acquire_work, free_request_work, leave_request_work
 
 MAX_ATTEMPTS = 5
 
@@ -111,7 +115,7 @@ class NotFree(NamedTuple):
 
 
 class Gone(NamedTuple):
-    """The request was claimed, stopped or completed by somebody else."""
+    """The request was claimed, stopped or completed by somebody else, or its lost attempt lingers."""
 
 
 _WAITING_COLUMNS = (
@@ -128,6 +132,7 @@ _WAITING_COLUMNS = (
     _s.parent_buildid,
 )
 _WAITING_FROM = schema.buildrequests.join(schema.buildsets, _s.id == _r.buildsetid)
+_lingers = sa.exists().where(_b.buildrequestid == _r.id, _b.lingering == sa.literal_column("1"))
 
 _WAITING = Statement(
     "claims.waiting",
@@ -138,6 +143,7 @@ _WAITING = Statement(
         _r.complete == sa.literal_column("0"),
         _r.claimed_by.is_(None),
         _r.stop_results.is_(None),
+        sa.or_(_r.attempts == sa.literal_column("0"), sa.not_(_lingers)),
     )
     .order_by(_r.priority.desc(), _r.id)
     .limit(sa.bindparam("most", type_=sa.Integer)),
@@ -231,7 +237,7 @@ _HOLD_WORKER = Statement(
 )
 _HOLD_REQUEST = Statement(
     "claims.hold_request",
-    sa.select(_r.attempts)
+    sa.select(_r.attempts, _r.waits_for)
     .where(
         _r.id == sa.bindparam("requestid"),
         _r.complete == 0,
@@ -239,6 +245,22 @@ _HOLD_REQUEST = Statement(
         _r.stop_results.is_(None),
     )
     .with_for_update(),
+)
+_CLAIMED = Statement(
+    "claims.claimed",
+    sa.select(_b.id, _b.number, _b.attempt).where(
+        _b.buildrequestid == sa.bindparam("requestid"),
+        _b.workerid == sa.bindparam("of_workerid"),
+        _b.masterid == sa.bindparam("of_masterid"),
+        _b.started_at == sa.bindparam("now_us"),
+        _b.complete_at.is_(None),
+    ),
+)
+_LINGERING = Statement(
+    "claims.lingering",
+    sa.select(_b.id).where(
+        _b.buildrequestid == sa.bindparam("of_requestid"), _b.lingering == sa.literal_column("1")
+    ),
 )
 _TAKE_REQUEST = Statement(
     "claims.take_request",
@@ -336,18 +358,28 @@ def claim(
     fingerprint: str,
     now_us: int,
 ) -> Work[Claimed | NotFree | Gone]:
-    """Make a build of a request on an attached worker. Raises Fenced when the worker is attached elsewhere."""
+    """Make a build of a request on an attached worker. Raises Fenced when the worker is attached elsewhere.
+
+    A master makes one claim of a request at a time, so a build of it that was started on this worker at this
+    very instant is this claim's own, whose commit went unanswered.
+    """
     if not (yield _HOLD_WORKER(of_workerid=workerid, of_attachment=attachment, of_masterid=masterid)):
         raise Fenced("the worker is attached elsewhere")
     held = yield _HOLD_REQUEST(requestid=requestid)
     if not held:
+        own = yield _CLAIMED(requestid=requestid, of_workerid=workerid, of_masterid=masterid, now_us=now_us)
+        return Claimed(*own[0]) if own else Gone()
+    attempts, waited = held[0]
+    if attempts and (yield _LINGERING(of_requestid=requestid)):
         return Gone()
     if wants:
         obstacle = yield from acquire_work(wants, requestid, 0, masterid, now_us)
         if obstacle is not None:
             yield from _say(requestid, f"lock {obstacle!r} is taken")
             return NotFree(obstacle)
-    attempt = held[0][0] + 1
+    elif waited:  # perhaps in a queue, when it tried a worker that wants locks
+        yield from free_request_work(requestid)
+    attempt = attempts + 1
     yield _TAKE_REQUEST(requestid=requestid, masterid=masterid, now_us=now_us)
     ((next_number,),) = yield _NUMBER(builderid=builderid)
     number = next_number - 1
@@ -480,7 +512,7 @@ def finish_build_work(
 
     RETRY queues the request again, unless it was stopped (then CANCELLED) or has had its attempts
     (EXCEPTION). A lingering attempt (its commands may still run) keeps slot and locks until
-    :func:`end_lingering`.
+    :func:`end_lingering`; what its steps only waited for it leaves.
     """
     held = yield _HOLD_CLAIMED(requestid=requestid)
     if not held:
@@ -501,11 +533,16 @@ def finish_build_work(
     if not finished:
         return None
     if again:
-        yield _REQUEUE(requestid=requestid, why=f"attempt {attempts} ended: {state_string}")
+        why = f"attempt {attempts} ended: {state_string}"
+        if lingering:
+            why += "; the next begins when its commands are known dead"
+        yield _REQUEUE(requestid=requestid, why=why)
         yield Hint("buildrequests", requestid, "unclaimed")
     else:
         yield from complete_request_work(requestid, buildsetid, results, now_us)
-    if holds_locks and not lingering:
+    if holds_locks and lingering:
+        yield from leave_request_work(requestid)
+    elif holds_locks:
         yield from free_request_work(requestid)
     yield Hint("builds", buildid, "finished")
     return results
@@ -518,23 +555,21 @@ _END_LINGERING = Statement(
     .values(lingering=0)
     .returning(_b.buildrequestid),
 )
-_OPEN_OF_REQUEST = Statement(
-    "claims.open_of_request",
-    sa.select(_b.id).where(
-        _b.buildrequestid == sa.bindparam("of_requestid"),
-        sa.or_(_b.complete_at.is_(None), _b.lingering == 1),
-    ),
-)
 
 
 @unit
 def end_lingering(buildid: int) -> Work[None]:
-    """The commands of a lost attempt are known dead: free its slot and locks."""
-    rows = yield _END_LINGERING(buildid=buildid)
-    for (requestid,) in rows:
-        if not (yield _OPEN_OF_REQUEST(of_requestid=requestid)):
-            yield from free_request_work(requestid)
+    """The commands of a lost attempt are known dead: free its slot and locks, and let the next one begin."""
+    for (requestid,) in (yield _END_LINGERING(buildid=buildid)):
+        yield from free_request_work(requestid)
         yield Hint("builds", buildid, "update")
+        yield Hint("buildrequests", requestid, "update")
+
+
+def free_waiting_work(requestid: int, attempts: int) -> Work[None]:
+    """Free what a request had that was completed while it waited, but not what a lingering attempt holds."""
+    if not attempts or not (yield _LINGERING(of_requestid=requestid)):
+        yield from free_request_work(requestid)
 
 
 # -- stopping --------------------------------------------------------------------------------------------
@@ -548,7 +583,7 @@ _ASK_STOP = Statement(
         stop_reason=sa.func.coalesce(_r.stop_reason, sa.bindparam("why")),
         version=_r.version + 1,
     )
-    .returning(_r.claimed_by, _r.buildsetid),
+    .returning(_r.claimed_by, _r.buildsetid, _r.attempts),
 )
 _STOPS = Statement(
     "claims.stops",
@@ -569,10 +604,10 @@ def stop_request(requestid: int, why: str, now_us: int, results: int = CANCELLED
     rows = yield _ASK_STOP(requestid=requestid, to_results=results, why=why)
     if not rows:
         return False
-    claimed_by, buildsetid = rows[0]
+    claimed_by, buildsetid, attempts = rows[0]
     if claimed_by is None:
         yield from complete_request_work(requestid, buildsetid, results, now_us)
-        yield from free_request_work(requestid)
+        yield from free_waiting_work(requestid, attempts)
         yield Hint("buildrequests", requestid, "cancel")
     else:
         yield Hint("buildrequests", requestid, "stop")

@@ -21,8 +21,7 @@ import sqlalchemy as sa
 from buildwright.model.results import SKIPPED
 from buildwright.store import schema
 from buildwright.store.unit import Hint, Statement, Work, in_set, unit
-from buildwright.store.units.claims import complete_request_work
-from buildwright.store.units.locks import free_request_work
+from buildwright.store.units.claims import complete_request_work, free_waiting_work
 
 _buildsets = schema.buildsets
 _requests = schema.buildrequests
@@ -98,7 +97,13 @@ FIND_SOURCES = Statement(
 )
 LOCK_TWO = Statement(
     "lock_two_requests",
-    sa.select(_requests.c.id, _requests.c.builderid, _requests.c.buildsetid, _requests.c.priority)
+    sa.select(
+        _requests.c.id,
+        _requests.c.builderid,
+        _requests.c.buildsetid,
+        _requests.c.priority,
+        _requests.c.attempts,
+    )
     .where(_requests.c.id.in_([sa.bindparam("lower"), sa.bindparam("higher")]), _waiting)
     .order_by(_requests.c.id)
     .with_for_update(),
@@ -142,10 +147,10 @@ def collapse(lower: int, higher: int, now_us: int) -> Work[bool]:
     rows = yield LOCK_TWO(lower=lower, higher=higher)
     if len(rows) != 2 or rows[0][1] != rows[1][1]:
         return False
-    (_, _, buildsetid, urgent), (_, _, _, priority) = rows
+    (_, _, buildsetid, urgent, attempts), (_, _, _, priority, _) = rows
     if urgent > priority:
         yield RAISE_PRIORITY(which=higher, to=urgent)
         yield Hint("buildrequests", higher, "update")
     yield from complete_request_work(lower, buildsetid, SKIPPED, now_us)
-    yield from free_request_work(lower)
+    yield from free_waiting_work(lower, attempts)
     return True

@@ -4,7 +4,9 @@
 statement is fence and duplicate check in one: it moves the build's version on by one, only if the worker is
 still attached under the number that the writer knows, and holds the worker's row against a takeover until
 the commit. If nothing matches, either this very write was committed before (the outcome of its commit was
-unknown and it is run again): then there is nothing to do; or the build has another owner: Fenced.
+unknown and it is run again): the version has moved by one and the worker is still attached as the writer
+knows it, so nobody else can have moved it, and there is nothing to do. Or the build has another owner:
+Fenced.
 """
 
 from __future__ import annotations
@@ -65,22 +67,30 @@ _PASS = Statement(
     .values(version=_b.version + 1)
     .returning(_b.id),
 )
-_VERSION = Statement("engine.version", sa.select(_b.version).where(_b.id == sa.bindparam("buildid")))
+_WRITTEN = Statement(
+    "engine.written",
+    sa.select(_b.id)
+    .select_from(schema.builds.join(schema.workers, _w.id == _b.workerid))
+    .where(
+        _b.id == sa.bindparam("buildid"),
+        _b.version == sa.bindparam("to_version"),
+        _w.id == sa.bindparam("of_workerid"),
+        _w.attachment == sa.bindparam("of_attachment"),
+        _w.masterid == sa.bindparam("of_masterid"),
+    ),
+)
 
 
 @unit
 def write(buildid: int, version: int, fence: Fence, operations: Sequence[Operation]) -> Work[list[Any]]:
-    """Write all operations of a build, from ``version`` to ``version + 1``; gives the results of its parts."""
-    passed = yield _PASS(
-        buildid=buildid,
-        at_version=version,
-        of_workerid=fence.workerid,
-        of_attachment=fence.attachment,
-        of_masterid=fence.masterid,
-    )
-    if not passed:
-        rows = yield _VERSION(buildid=buildid)
-        if rows and rows[0][0] == version + 1:
+    """Write all operations of a build, from ``version`` to ``version + 1``; gives its parts' results."""
+    owner = {
+        "of_workerid": fence.workerid,
+        "of_attachment": fence.attachment,
+        "of_masterid": fence.masterid,
+    }
+    if not (yield _PASS(buildid=buildid, at_version=version, **owner)):
+        if (yield _WRITTEN(buildid=buildid, to_version=version + 1, **owner)):
             return []
         raise Fenced(f"build {buildid} has another owner")
     results = []

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from buildwright.store import schema
 from buildwright.store.unit import Fenced, Hint, Statement, Work, insert, unit
+from buildwright.store.units.locks import leave_all_queues_work
 
 _m = schema.masters.c
 
@@ -59,8 +60,9 @@ _RETIRE = Statement(
 _LEAVE = Statement(
     "leases.leave",
     sa.update(schema.masters)
-    .where(_m.id == sa.bindparam("masterid"), _m.term == sa.bindparam("at_term"))
-    .values(active=0),
+    .where(_m.id == sa.bindparam("masterid"), _m.term == sa.bindparam("at_term"), _m.active == 1)
+    .values(active=0)
+    .returning(_m.id),
 )
 
 _FREE_SCHEDULERS = Statement(
@@ -80,14 +82,6 @@ _FREE_WORKERS = Statement(
     sa.update(schema.workers)
     .where(schema.workers.c.masterid == sa.bindparam("of"))
     .values(connected=0, version=schema.workers.c.version + 1),
-)
-_DROP_WAITERS = Statement(
-    "leases.drop_waiters",
-    sa.delete(schema.lock_claims).where(
-        schema.lock_claims.c.masterid == sa.bindparam("of"),
-        schema.lock_claims.c.granted == 0,
-        schema.lock_claims.c.stepid == 0,
-    ),
 )
 
 
@@ -127,10 +121,10 @@ def retire(masterid: int, term: int, beat: int) -> Work[bool]:
 
 @unit
 def leave(masterid: int, term: int) -> Work[None]:
-    """Give the lease up in an orderly shutdown."""
-    yield _LEAVE(masterid=masterid, at_term=term)
-    yield from _free(masterid)
-    yield Hint("masters", masterid, "stopped")
+    """Give the lease up in an orderly shutdown, unless it is another incarnation's by now."""
+    if (yield _LEAVE(masterid=masterid, at_term=term)):
+        yield from _free(masterid)
+        yield Hint("masters", masterid, "stopped")
 
 
 def _free(masterid: int) -> Work[None]:
@@ -138,4 +132,4 @@ def _free(masterid: int) -> Work[None]:
     yield _FREE_SCHEDULERS(of=masterid)
     yield _FREE_SOURCES(of=masterid)
     yield _FREE_WORKERS(of=masterid)
-    yield _DROP_WAITERS(of=masterid)
+    yield from leave_all_queues_work(masterid)

@@ -4,7 +4,8 @@ arrival.
 A claim of a lock is one row. It is granted when everything before it in the queue is granted and the lock
 has room; so an exclusive waiter is not starved by sharers, whoever drives their builds. Whoever wants
 several locks gets all of them or none, and keeps its places in the queues while it waits. Rows go when what
-ran under them is known to be over.
+ran under them is known to be over; a waiting build's also when it can't start for another reason, so that
+nobody waits behind it. Whoever changes the rows of a request that doesn't run has its row locked.
 """
 
 from __future__ import annotations
@@ -99,7 +100,11 @@ _QUEUE_UP = Statement(
             granted=0,
             queued_at=sa.bindparam("now_us"),
         )
-        .on_conflict_do_nothing(index_elements=["lockid", "buildrequestid", "stepid"])
+        .on_conflict_do_update(  # its place stays; another master may look after it now
+            index_elements=["lockid", "buildrequestid", "stepid"],
+            set_={"masterid": sa.bindparam("masterid")},
+            where=_c.masterid != sa.bindparam("masterid"),
+        )
     ),
 )
 _QUEUES = Statement(
@@ -132,6 +137,12 @@ _FREE_STEP = Statement(
     .where(_c.buildrequestid == sa.bindparam("requestid"), _c.stepid == sa.bindparam("of_stepid"))
     .returning(_c.lockid),
 )
+_LEAVE_REQUEST = Statement(
+    "locks.leave_request",
+    sa.delete(schema.lock_claims)
+    .where(_c.buildrequestid == sa.bindparam("requestid"), _c.granted == 0)
+    .returning(_c.lockid),
+)
 _FREE_OTHERS = Statement(
     "locks.free_others",
     lambda dialect: sa.delete(schema.lock_claims).where(
@@ -141,11 +152,25 @@ _FREE_OTHERS = Statement(
         sa.not_(in_set(_c.lockid, "lockids")(dialect)),
     ),
 )
+_HOLD_REQUESTS = Statement(
+    "locks.hold_requests",
+    lambda dialect: (
+        sa.select(schema.buildrequests.c.id)
+        .where(in_set(schema.buildrequests.c.id, "requestids")(dialect))
+        .order_by(schema.buildrequests.c.id)
+        .with_for_update()
+    ),
+)
 _LEAVE = Statement(
     "locks.leave",
     lambda dialect: (
         sa.delete(schema.lock_claims)
-        .where(in_set(_c.buildrequestid, "requestids")(dialect), _c.granted == 0, _c.stepid == 0)
+        .where(
+            in_set(_c.buildrequestid, "requestids")(dialect),
+            _c.masterid == sa.bindparam("of_masterid"),
+            _c.granted == 0,
+            _c.stepid == 0,
+        )
         .returning(_c.lockid)
     ),
 )
@@ -161,14 +186,22 @@ _WAITING = Statement(
 def declare(limits: Sequence[tuple[str, int, int]], generation: int) -> Work[dict[tuple[str, int], int]]:
     """Store the configured locks as (name, workerid, max_count); gives all ids by (name, workerid).
 
-    The newest generation's limits win, so a master with an older configuration doesn't undo them.
+    The newest generation's limits win, so a master with an older configuration doesn't undo them. Rows are
+    locked in the order of their ids, as by whoever takes locks, new ones after them in that of their names.
     """
+    known = yield from _ids()
+    last = max(known.values(), default=0) + 1
     yield _DECLARE.many(
         {"name": name, "workerid": workerid, "max_count": max_count, "generation": generation}
-        for name, workerid, max_count in limits
+        for name, workerid, max_count in sorted(
+            limits, key=lambda limit: (known.get(limit[:2], last), limit[:2])
+        )
     )
-    rows = yield _IDS()
-    return {(name, workerid): lockid for lockid, name, workerid in rows}
+    return (yield from _ids())
+
+
+def _ids() -> Work[dict[tuple[str, int], int]]:
+    return {(name, workerid): lockid for lockid, name, workerid in (yield _IDS())}
 
 
 def first_obstacle(
@@ -232,7 +265,13 @@ def free_request_work(requestid: int) -> Work[None]:
     yield from _freed((yield _FREE_REQUEST(requestid=requestid)))
 
 
+def leave_request_work(requestid: int) -> Work[None]:
+    """Keep what a request's build and its steps hold, and leave the queues in which they wait."""
+    yield from _freed((yield _LEAVE_REQUEST(requestid=requestid)))
+
+
 def free_step_work(requestid: int, stepid: int) -> Work[None]:
+    """Free all that a step holds or waits for."""
     yield from _freed((yield _FREE_STEP(requestid=requestid, of_stepid=stepid)))
 
 
@@ -242,15 +281,21 @@ def _freed(rows: Sequence[tuple[int]]) -> Work[None]:
 
 
 @unit
-def leave_queues(requestids: Sequence[int]) -> Work[None]:
-    """Requests that can't start for another reason give their places up, so that nobody waits behind them."""
-    yield from _freed((yield _LEAVE(requestids=requestids)))
+def leave_queues(requestids: Sequence[int], masterid: int) -> Work[None]:
+    """Requests that can't start for another reason give up their places that are in a master's care."""
+    yield from _leave(requestids, masterid)
 
 
-@unit
-def waiting_requests(masterid: int) -> Work[list[int]]:
-    """The requests that stand in a queue under this master's care."""
-    return [requestid for (requestid,) in (yield _WAITING(of_masterid=masterid))]
+def leave_all_queues_work(masterid: int) -> Work[None]:
+    """A master is gone: whatever waits under its care gives its places up, and begins anew elsewhere."""
+    waiting = yield _WAITING(of_masterid=masterid)
+    if waiting:
+        yield from _leave([requestid for (requestid,) in waiting], masterid)
+
+
+def _leave(requestids: Sequence[int], masterid: int) -> Work[None]:
+    yield _HOLD_REQUESTS(requestids=requestids)
+    yield from _freed((yield _LEAVE(requestids=requestids, of_masterid=masterid)))
 
 
 @unit

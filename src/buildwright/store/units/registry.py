@@ -1,12 +1,13 @@
 """What a configuration names, as rows: builders, workers, projects, and which master has them.
 
 Rows are found by name and never deleted: history refers to them. What a master no longer has is only taken
-off it.
+off it. New rows are inserted in the order of their names and changed ones in that of their ids, so that two
+masters that come at the same time never wait for each other's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -112,13 +113,13 @@ def register(
     masterid: int, builders: Sequence[BuilderRow], workers: Sequence[str], projects: Mapping[str, str | None]
 ) -> Work[Ids]:
     """Store what this master's configuration names; gives the ids. Writes only what differs."""
-    project_ids = yield from _named(_FIND_PROJECTS, _ADD_PROJECT, sorted(projects))
+    project_ids = yield from _named(_FIND_PROJECTS, _ADD_PROJECT, projects)
     worker_ids = yield from _named(_FIND_WORKERS, _ADD_WORKER, workers)
     known = yield _FIND_BUILDERS()
     names = {row[1] for row in known}
-    new = [{"name": builder.name} for builder in builders if builder.name not in names]
+    new = sorted({builder.name for builder in builders} - names)
     if new:
-        yield _ADD_BUILDER.many(new)
+        yield _ADD_BUILDER.many({"name": name} for name in new)
         known = yield _FIND_BUILDERS()
     rows = {row[1]: row for row in known}
     changed = []
@@ -136,7 +137,7 @@ def register(
                 }
             )
     if changed:
-        yield _CHANGE_BUILDER.many(changed)
+        yield _CHANGE_BUILDER.many(sorted(changed, key=lambda change: change["of"]))
     builder_ids = {builder.name: int(rows[builder.name][0]) for builder in builders}
     yield from _assign(masterid, builders, builder_ids, worker_ids)
     return Ids(builder_ids, {name: worker_ids[name] for name in workers}, project_ids)
@@ -178,11 +179,11 @@ def _assign(
         yield Hint("builders", builderid, "stopped")
 
 
-def _named(find: Statement, add: Statement, names: Sequence[str]) -> Work[dict[str, int]]:
+def _named(find: Statement, add: Statement, names: Iterable[str]) -> Work[dict[str, int]]:
     known = {name: int(row_id) for row_id, name in (yield find())}
-    new = [{"name": name} for name in names if name not in known]
+    new = sorted(set(names) - set(known))
     if new:
-        yield add.many(new)
+        yield add.many({"name": name} for name in new)
         known = {name: int(row_id) for row_id, name in (yield find())}
     return known
 

@@ -438,9 +438,12 @@ def register(wishes: Sequence[Wish]) -> Work[dict[str, int]]:
         rows = yield FIND(names=names)
     ids = {name: schedulerid for name, schedulerid, _ in rows}
     wants = {name: bool(wanted) for name, _, wanted in rows}
+    # One order of row locks for all masters: schedulers by id, then what they wait for.
+    wishes = sorted(wishes, key=lambda wish: ids[wish.name])
     for wish in wishes:
         if wants[wish.name] != wish.changes:
             yield WANT(of=ids[wish.name], to_wants=int(wish.changes))
+    for wish in wishes:
         upstreams = sorted({ids[name] for name in wish.upstreams})
         if sorted(row[0] for row in (yield READ_UPSTREAMS(of=ids[wish.name]))) != upstreams:
             yield DROP_UPSTREAMS(of=ids[wish.name])

@@ -469,6 +469,7 @@ def upgrade() -> None:
         sa.Column("connected", sa.Integer(), server_default="0", nullable=False),
         sa.Column("boot_id", sa.Text(), nullable=True),
         sa.Column("ledger_id", sa.Text(), nullable=True),
+        sa.Column("attached_call", sa.Text(), nullable=True),
         sa.Column("version", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name"),
