@@ -26,6 +26,7 @@ import structlog
 
 from buildwright.builds.collapse import Rule, collapsed
 from buildwright.builds.links import WorkerLink
+from buildwright.builds.lockwaits import LockWaits
 from buildwright.builds.runner import Assignment, BuildRunner, Resumed, steps_fingerprint, wanted_locks
 from buildwright.builds.services import BuildServices
 from buildwright.builds.sources import source_stamps
@@ -46,6 +47,7 @@ from buildwright.store.units.claims import (
     waiting,
 )
 from buildwright.store.units.collapse import waiting_requests
+from buildwright.store.units.locks import leave_queues
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +104,7 @@ class Distributor:
         self._wake_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._paused: dict[int, tuple[int, float]] = {}  # request id -> (attempts, when the next may begin)
+        self._lock_waits = LockWaits()
         self._reasons: dict[int, str] = {}  # builder id -> stored reason
         self._open = False
         self.on_end: Callable[[int], None] = lambda _workerid: None  # told the worker of each build that ends
@@ -244,6 +247,9 @@ class Distributor:
         }
         asked = [builderid for builderid in builders if woken is None or builderid in woken]
         free = [builderid for builderid in asked if self._free(builders[builderid], builderid)]
+        if woken is None:
+            self._lock_waits.look_again()
+            await self._leave_queues(builders, free)
         for builderid in asked:
             if builderid not in free:
                 await self._say_no_worker(builders[builderid], builderid)
@@ -268,6 +274,20 @@ class Distributor:
                 await self._say(builderid, f"a callable of the configuration failed: {error!r}")
         claimed = await asyncio.gather(*(self._claim(choice, page) for choice, page in choices))
         return {choice.builderid for (choice, _), good in zip(choices, claimed, strict=True) if good}
+
+    async def _leave_queues(self, builders: Mapping[int, BuilderConfig], free: Sequence[int]) -> None:
+        """Let requests that can't start for want of a worker leave the queues of locks."""
+        if not self._lock_waits:
+            return
+        idle = [builderid for builderid, builder in builders.items() if not self._accepting(builder)]
+        leaving = self._lock_waits.to_leave(free, idle, self.services.clock.monotonic())
+        if leaving:
+            await self.services.store.run(leave_queues(leaving, self.services.registry.masterid))
+
+    def _accepting(self, builder: BuilderConfig) -> bool:
+        """Whether any of the builder's workers takes builds, be it busy or not."""
+        links = (self._links.get(self.services.registry.workers.get(name, 0)) for name in builder.workernames)
+        return any(link is not None and link.accepting for link in links)
 
     def _builders_of(self, link: WorkerLink) -> set[int]:
         known = self.services.registry.builders
@@ -339,7 +359,11 @@ class Distributor:
         most = len(builder.workernames) + PAGE
         while True:
             page = await self.services.store.read(waiting(builderid, most))
-            ready = [request for request in page.requests if not self._pauses(request)]
+            ready = [
+                request
+                for request in self._lock_waits.worth_trying(builderid, page.requests)
+                if not self._pauses(request)
+            ]
             if ready or len(page.requests) < most or most >= PAGE_MOST:
                 return Facts(ready, page.stamps, page.changes, page.patches)
             most *= 4
@@ -464,7 +488,9 @@ class Distributor:
         finally:
             self._claiming[link.workerid].remove(choice.builderid)
         if isinstance(outcome, NotFree):
-            return False
+            self._lock_waits.refused(request.requestid, choice.builderid)
+            return True
+        self._lock_waits.over(request.requestid)
         if not isinstance(outcome, Claimed):
             return True
         self._paused.pop(request.requestid, None)
