@@ -146,6 +146,10 @@ class Workers:
         services = self.services
         fence = Fence(workerid, attached.attachment, services.registry.masterid)
         seat = self.seats.get(workerid)
+        if seat is not None and seat.fence.attachment + 1 != attached.attachment:
+            # It was attached elsewhere meanwhile: what is open here has had another owner, and may be done.
+            await self._let_go(seat)
+            seat = None
         if seat is None:
             seat = self.seats[workerid] = Seat(workerid, config, fence)
         seat.fence = fence
