@@ -33,7 +33,7 @@ from buildwright.schedulers.base import Scheduler
 from buildwright.schedulers.decisions import Arrival, Fire, Inbox, State, Upstream, Verdict
 from buildwright.schedulers.plan import PlanError, plan_buildset
 from buildwright.store.base import Store
-from buildwright.store.errors import StoreStopped
+from buildwright.store.errors import StoreError, StoreStopped
 from buildwright.store.units import schedulers as units
 
 log = structlog.get_logger(__name__)
@@ -100,6 +100,9 @@ class SchedulerRunner:
                 self._wait(int(RETRY_SECONDS * US))
             except StoreStopped:
                 raise
+            except StoreError as error:
+                log.warning("a scheduler waits for the store", scheduler=self.scheduler.name, why=str(error))
+                self._wait(int(FAILED_SECONDS * US))
             except Exception:
                 log.exception("a scheduler failed; it is tried again", scheduler=self.scheduler.name)
                 self._wait(int(FAILED_SECONDS * US))
