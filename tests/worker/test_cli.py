@@ -91,6 +91,7 @@ def test_addresses(text: str, url: str | None) -> None:
         ({"masters": ["h:1"], "name": "w", "nmae": 1}, "unknown key 'nmae'; it may have masters"),
         ({"masters": ["h:1"], "name": "w", "spool_limit": "1G"}, '"spool_limit" must be a number of bytes'),
         ({"masters": ["h:1"], "name": "w", "ca_file": "none.pem"}, '"ca_file" must name a file'),
+        ({"masters": ["h:1"], "name": "w", "certificate": 1}, '"certificate" must name a file'),
         ({"masters": ["h:1"], "name": "w"}, "no password"),
     ],
 )
@@ -104,6 +105,14 @@ def test_configurations_with_errors(
     assert what in err
     assert str(tmp_path) in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_what_is_not_given_again_stays(tmp_path: Path) -> None:
+    config.create(tmp_path, ["h:1"], "w", "pw", None)
+    content = json.loads((tmp_path / "worker.json").read_text())
+    (tmp_path / "worker.json").write_text(json.dumps({**content, "spool_limit": 5}))
+    made = config.create(tmp_path, ["h:2"], "w", None, None)
+    assert (made.spool_limit, made.masters, made.password) == (5, ["ws://h:2/worker"], "pw")
 
 
 def test_no_directory(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

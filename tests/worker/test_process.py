@@ -213,3 +213,6 @@ async def test_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         async with running_agent(config_for(tmp_path / "wary", url)):
             await eventually(lambda: "certificate verify failed" in caplog.text)
         assert len(fake.hellos) == 1
+        other_name = url.replace("localhost", "127.0.0.1")
+        async with running_agent(config_for(tmp_path / "knows it", other_name, certificate=str(certificate))):
+            assert (await fake.run("d", command=["true"])).rc == 0

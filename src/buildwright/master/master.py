@@ -189,7 +189,7 @@ class Master:
     async def _run_local_workers(self) -> None:
         local = [worker for worker in self.snapshot.workers.values() if isinstance(worker, LocalWorker)]
         if self.serving.worker_url is not None:
-            await self.local_workers.run(local, self.serving.worker_url)
+            await self.local_workers.run(local, self.serving.worker_url, self.snapshot.www.certificate)
         elif local:
             log.warning("local workers need a port: set c['www'] = {'port': ...} or c['protocols']")
 

@@ -49,8 +49,10 @@ class LocalWorkers:
         except FileNotFoundError:
             return None
 
-    async def run(self, workers: Iterable[LocalWorker], master_url: str) -> None:
-        """Have exactly these workers run, with this master."""
+    async def run(
+        self, workers: Iterable[LocalWorker], master_url: str, certificate: Path | None = None
+    ) -> None:
+        """Have exactly these workers run, with this master, which they know by its ``certificate``."""
         wanted = {worker.name: worker for worker in workers}
         for name in set(self._tasks) - set(wanted):
             self._tasks.pop(name).cancel()
@@ -60,7 +62,7 @@ class LocalWorkers:
                 continue
             directory = self._directories[name] = self._directory(worker)
             password = self.password(worker) or secrets.token_urlsafe(24)
-            await asyncio.to_thread(_prepare, directory, master_url, name, password)
+            await asyncio.to_thread(_prepare, directory, master_url, name, password, certificate)
             self._tasks[name] = asyncio.get_running_loop().create_task(
                 self._keep(name, directory), name=f"local worker {name}"
             )
@@ -108,12 +110,14 @@ async def _looking(over: Callable[[], bool]) -> int:
     return looks
 
 
-def _prepare(directory: Path, master_url: str, name: str, password: str) -> None:
+def _prepare(directory: Path, master_url: str, name: str, password: str, certificate: Path | None) -> None:
     """Make a worker's directory, or bring it up to date."""
+    known_by = None if certificate is None else str(certificate)
     with contextlib.suppress(worker_config.ConfigError):  # there is none yet, or it is damaged
-        if worker_config.load(directory).masters != [master_url]:
+        before = worker_config.load(directory)
+        if before.masters != [master_url] or before.certificate != known_by:
             _tell(directory, signal.SIGTERM)
-    worker_config.create(directory, [master_url], name, password, None)
+    worker_config.create(directory, [master_url], name, password, None, certificate=known_by)
 
 
 def _tell(directory: Path, number: signal.Signals) -> None:

@@ -55,6 +55,7 @@ ANSWER_S = 20.0  # for a connection, and again for its upgrade
 WELCOME_S = 60.0
 PATIENT_S = 0.01  # how long a record that is not urgent waits for company
 STOP_S = 4.0
+PARTIAL_CHAIN = 0x80000  # ssl.VERIFY_X509_PARTIAL_CHAIN, which Python 3.9 has without a name
 PUMP_BYTES = 1 << 18
 
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -168,7 +169,6 @@ class Agent:
     # The connection
 
     async def _stay_connected(self, session: WorkerSession) -> None:
-        tls = self._tls()
         pause = FIRST_PAUSE_S
         failed = 0
         masters = deque(self.config.masters)
@@ -177,7 +177,7 @@ class Agent:
             began = time.monotonic()
             before = session.attachment
             try:
-                await self._until_done(self._one_connection(session, url, tls if url[:3] == "wss" else None))
+                await self._until_done(self._one_connection(session, url))
             except ConnectFailed as error:
                 logger.info("%s: %s", url, error)
             welcomed = session.attachment != before
@@ -191,9 +191,10 @@ class Agent:
                 await self._until_done(asyncio.sleep(pause * random.uniform(0.5, 1.0)))  # jitter
                 pause = min(pause * 2, LONGEST_PAUSE_S)
 
-    async def _one_connection(self, session: WorkerSession, url: str, tls: ssl.SSLContext | None) -> None:
+    async def _one_connection(self, session: WorkerSession, url: str) -> None:
         """Hold one connection until it ends."""
         self._moved = False
+        tls = self._tls() if url.startswith("wss") else None
         connection = await self._connect(
             url,
             self.config.name,
@@ -231,14 +232,20 @@ class Agent:
                 task.cancel()
                 await asyncio.wait([task])
 
-    def _tls(self) -> ssl.SSLContext | None:
-        if not any(url.startswith("wss") for url in self.config.masters):
-            return None
+    def _tls(self) -> ssl.SSLContext:
+        """Made for each connection, since certificates are renewed."""
         import ssl  # a worker without TLS does without its memory
 
-        context = ssl.create_default_context()
-        if self.config.ca_file is not None:
-            context.load_verify_locations(self.config.ca_file)
+        own = self.config.certificate
+        try:
+            context = ssl.create_default_context(cafile=own)
+            if own is not None:
+                context.check_hostname = False
+                context.verify_flags |= PARTIAL_CHAIN
+            elif self.config.ca_file is not None:
+                context.load_verify_locations(self.config.ca_file)
+        except OSError as error:
+            raise ConnectFailed(f"{own or self.config.ca_file} can't be used: {error}") from None
         return context
 
     def _received(self, connection: Connection, frame: bytes) -> None:

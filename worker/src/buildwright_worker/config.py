@@ -24,7 +24,7 @@ PASSWORD_VARIABLE = "BUILDWRIGHT_WORKER_PASSWORD"  # noqa: S105  # a variable's 
 CONFIG_FILE = "worker.json"
 PASSWORD_FILE = "password"  # noqa: S105  # a file's name
 OWN_DIRECTORY = ".buildwright"
-_KNOWN = ("masters", "name", "spool_limit", "ca_file")
+_KNOWN = ("masters", "name", "spool_limit", "ca_file", "certificate")
 
 
 class ConfigError(Exception):
@@ -46,6 +46,7 @@ class AgentConfig:
     password: str = field(repr=False)
     spool_limit: int = DISK_LIMIT  # bytes on disk for records that no master has taken yet
     ca_file: str | None = None  # certificates to trust for wss:, besides the system's
+    certificate: str | None = None  # the master's own: trust exactly this one, whatever names it is made for
     environ: dict[str, str] = field(default_factory=own_environment, repr=False)
 
     @property
@@ -75,10 +76,16 @@ def master_url(text: str) -> str:
 
 
 def create(
-    basedir: Path, masters: list[str], name: str, password: str | None, password_file: Path | None
+    basedir: Path,
+    masters: list[str],
+    name: str,
+    password: str | None,
+    password_file: Path | None,
+    **others: Any,
 ) -> AgentConfig:
-    """Make a worker's directory, or update its configuration; other files in it stay as they are."""
-    content: dict[str, Any] = {"masters": [master_url(master) for master in masters], "name": name}
+    """Make a worker's directory, or update its configuration; what isn't given stays as it is."""
+    content: dict[str, Any] = {**_content_of(basedir), "masters": [master_url(master) for master in masters]}
+    content |= {"name": name, **others}
     if not name or ":" in name or not name.isprintable():
         raise ConfigError(f"{name!r} can't be a worker's name: it must be printable and without a colon")
     try:
@@ -125,17 +132,34 @@ def load(basedir: Path, password: str | None = None) -> AgentConfig:
         raise ConfigError(f'{path}: "name" must be the name that the master knows this worker by')
     if not isinstance(limit, int) or limit < 0:
         raise ConfigError(f'{path}: "spool_limit" must be a number of bytes')
-    ca_file = content.get("ca_file")
-    if ca_file is not None and not (isinstance(ca_file, str) and (basedir / ca_file).is_file()):
-        raise ConfigError(f'{path}: "ca_file" must name a file of certificates')
+    ca_file, certificate = (_file_in(basedir, content, key) for key in ("ca_file", "certificate"))
     return AgentConfig(
         basedir=basedir.absolute(),
         masters=[master_url(master) for master in masters],
         name=name,
         password=password or _read_password(basedir / PASSWORD_FILE),
         spool_limit=limit,
-        ca_file=None if ca_file is None else str(basedir / ca_file),
+        ca_file=ca_file,
+        certificate=certificate,
     )
+
+
+def _file_in(basedir: Path, content: dict[str, Any], key: str) -> str | None:
+    file = content.get(key)
+    if file is None:
+        return None
+    if not isinstance(file, str) or not (basedir / file).is_file():
+        raise ConfigError(f'{basedir / CONFIG_FILE}: "{key}" must name a file of certificates')
+    return str(basedir / file)
+
+
+def _content_of(basedir: Path) -> dict[str, Any]:
+    """What the directory's configuration says by now, as far as it is understood."""
+    try:
+        content = json.loads((basedir / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {key: content[key] for key in _KNOWN if key in content} if isinstance(content, dict) else {}
 
 
 def _read_password(path: Path) -> str:
