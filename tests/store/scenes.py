@@ -101,9 +101,8 @@ class World:
 
     async def requests(self, *builderids: int, priority: int = 0, **more: Any) -> list[int]:
         """The requests of one buildset, in the order of the builders."""
-        _, made = await self.store.run(
-            add_buildset(sourcestamps=[{}], builderids=builderids, now_us=NOW, priority=priority, **more)
-        )
+        asked = {"sourcestamps": [{}], "builderids": builderids, "priority": priority, **more}
+        _, made = await self.store.run(add_buildset(now_us=NOW, **asked))
         return [made[builderid] for builderid in builderids]
 
     async def request(self, builderid: int, **more: Any) -> int:

@@ -7,11 +7,13 @@ hint, at every attaching, and before it gives it work."""
 
 from __future__ import annotations
 
+import secrets
+
 import sqlalchemy as sa
 
 from buildwright.model.results import CANCELLED
 from buildwright.store import schema
-from buildwright.store.unit import Hint, Statement, Work, unit
+from buildwright.store.unit import Hint, Statement, Unit, Work, unit
 from buildwright.store.units.buildsets import Added, add_buildset_work
 from buildwright.store.units.claims import stop_request
 
@@ -85,9 +87,16 @@ def set_priority(requestid: int, priority: int) -> Work[bool]:
     return True
 
 
+def rebuild(buildid: int, now_us: int, key: str | None = None) -> Unit[Added | None]:
+    """Ask for the same again: the build's source stamps, its buildset's properties, its builder.
+
+    With the ``key`` of an earlier call it gets that one's answer; without one each call asks anew.
+    """
+    return _rebuild(buildid, now_us, f"rebuild:{key or secrets.token_hex(8)}")
+
+
 @unit
-def rebuild(buildid: int, now_us: int, key: str | None = None) -> Work[Added | None]:
-    """Ask for the same again: the build's source stamps, its buildset's properties, its builder."""
+def _rebuild(buildid: int, now_us: int, key: str) -> Work[Added | None]:
     rows = yield _BUILT(buildid=buildid)
     if not rows:
         return None

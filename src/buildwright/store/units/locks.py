@@ -3,7 +3,9 @@ arrival.
 
 A claim of a lock is one row. It is granted when everything before it in the queue is granted and the lock
 has room; so an exclusive waiter is not starved by sharers, whoever drives their builds. Whoever wants
-several locks gets all of them or none, and keeps its places in the queues while it waits. Rows go when what
+several locks gets all of them or none, and keeps its places in the queues while it waits. Who queues up for
+another lock later (a build that tries another worker) has in every queue the place of its first arrival: if
+two could stand before each other in different queues, both would wait for ever. Rows go when what
 ran under them is known to be over; a waiting build's also when it can't start for another reason, so that
 nobody waits behind it. Whoever changes the rows of a request that doesn't run has its row locked.
 """
@@ -35,10 +37,10 @@ class Want(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A row of the queue."""
+    """A row of the queue. ``place`` is the first row's id of all that its build or step has."""
 
     lockid: int
-    id: int
+    place: int
     requestid: int
     stepid: int
     mode: str
@@ -107,13 +109,17 @@ _QUEUE_UP = Statement(
         )
     ),
 )
+_own = schema.lock_claims.alias("own").c
+_place = (
+    sa.select(sa.func.min(_own.id))
+    .where(_own.buildrequestid == _c.buildrequestid, _own.stepid == _c.stepid)
+    .scalar_subquery()
+)
 _QUEUES = Statement(
     "locks.queues",
-    lambda dialect: (
-        sa.select(_c.lockid, _c.id, _c.buildrequestid, _c.stepid, _c.mode, _c.count, _c.granted)
-        .where(in_set(_c.lockid, "lockids")(dialect))
-        .order_by(_c.id)
-    ),
+    lambda dialect: sa.select(
+        _c.lockid, _place, _c.buildrequestid, _c.stepid, _c.mode, _c.count, _c.granted
+    ).where(in_set(_c.lockid, "lockids")(dialect)),
 )
 _GRANT = Statement(
     "locks.grant",
@@ -209,15 +215,14 @@ def first_obstacle(
 ) -> str | None:
     """The name of the first lock that (requestid, stepid) can't have now, or None.
 
-    Pure: ``queue`` holds the rows of all wanted locks in order of their ids, our own among them, ``limits``
-    their max_count. Whoever stands before us and still waits goes first; what is granted counts wherever it
-    stands.
+    Pure: ``queue`` holds the rows of all wanted locks, our own among them, ``limits`` their max_count.
+    Whoever stands before us and still waits goes first; what is granted counts wherever it stands.
     """
     for want in wants:
         places = [claim for claim in queue if claim.lockid == want.lockid]
-        mine = next((claim.id for claim in places if (claim.requestid, claim.stepid) == me), None)
-        others = [claim for claim in places if claim.id != mine]
-        if any(not claim.granted and (mine is None or claim.id < mine) for claim in others):
+        mine = next((claim.place for claim in places if (claim.requestid, claim.stepid) == me), None)
+        others = [claim for claim in places if (claim.requestid, claim.stepid) != me]
+        if any(not claim.granted and (mine is None or claim.place < mine) for claim in others):
             return want.name
         held = [claim for claim in others if claim.granted]
         if want.mode == EXCLUSIVE:

@@ -16,6 +16,7 @@ Enabling and disabling counts as a move of the version: a decision made before i
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ import msgspec
 import sqlalchemy as sa
 
 from buildwright.store import schema
-from buildwright.store.unit import Hint, Statement, Work, in_set, insert, unit
+from buildwright.store.unit import Hint, Statement, Unit, Work, in_set, insert, unit
 from buildwright.store.units.buildsets import Added, add_buildset_work
 
 _schedulers = schema.schedulers
@@ -309,12 +310,18 @@ HOLD = Statement(
 )
 
 
-@unit
-def start(schedulerid: int, buildset: Mapping[str, Any], now_us: int) -> Work[Added | None]:
+def start(schedulerid: int, buildset: Mapping[str, Any], now_us: int) -> Unit[Added | None]:
     """Add a buildset that somebody asked this scheduler for; None while the scheduler is disabled.
 
     ``buildset`` is what `add_buildset_work` takes. With a ``key`` in it, a repetition gets the first answer.
+    Without one the call gets a key of its own, so that it happens once although the unit may be run twice.
     """
+    key = buildset.get("key") or f"start:{secrets.token_hex(8)}"
+    return _start(schedulerid, {**buildset, "key": key}, now_us)
+
+
+@unit
+def _start(schedulerid: int, buildset: Mapping[str, Any], now_us: int) -> Work[Added | None]:
     rows = yield HOLD(of=schedulerid)
     if not rows or not rows[0][0]:
         return None
