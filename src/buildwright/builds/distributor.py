@@ -494,6 +494,8 @@ class Distributor:
         if not isinstance(outcome, Claimed):
             return True
         self._paused.pop(request.requestid, None)
+        if self._links.get(link.workerid) is not link or link.fence != fence:
+            return False  # it has attached anew meanwhile, and whoever has it now goes on with its builds
         self._run(
             link,
             Assignment(

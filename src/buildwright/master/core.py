@@ -108,7 +108,6 @@ class Core:
             secret_source=self._secret,
         )
         self._subscribe()
-        await self.workers.start()
         await self.distributor.start()
         await self.schedulers.start(self.snapshot.schedulers.values())
         self.services.registry.schedulers = dict(self.schedulers.ids)
@@ -208,14 +207,15 @@ class Core:
                 await runner.stop(reason or "", results)
 
     async def _look_for_wishes(self) -> None:
-        """What people asked of workers: pause, go when idle, go at once."""
+        """What people asked of workers (pause, go when idle, go at once), and whether they are still ours."""
         seats = self.workers.seats
         if not seats:
             return
-        for workerid, paused, graceful in await self.store.read(worker_wishes(sorted(seats))):
+        for workerid, paused, graceful, attachment in await self.store.read(worker_wishes(sorted(seats))):
             seat = seats.get(workerid)
             if seat is None:
                 continue
+            self.workers.superseded(seat, attachment)
             if seat.paused != bool(paused):
                 seat.paused = bool(paused)
                 self.distributor.worker_changed(seat)

@@ -1,4 +1,4 @@
-"""Attaching workers, going on with their builds, and losing them.
+"""Attaching workers, and going on with their builds.
 
 A hello is answered in one order: attach in the store (from then on every former owner is fenced), read the
 worker's open builds, compare with what the worker says of itself, then welcome it. If its process is the
@@ -6,16 +6,16 @@ one that was attached before, commands go on. If it is another process, the comm
 (its ledger is the same: it has made sure of that) or must be taken for running (another ledger): attempts
 that had a command open end with RETRY, in the second case they linger.
 
-A worker that stays away longer than its grace loses its builds: they linger too, because its commands go on
-until its dead-man limit. Time here is this process's monotonic clock, and only while the store answers: an
-outage of the database, in which nothing could have been written anyway, loses nobody.
+A hello may be answered late, when the store was away: by then the worker may have attached to another master,
+which is fenced by this answer that nobody hears. So each master looks about once a second whether the store
+still knows its workers under the numbers it knows; if not, it lets go of the worker, which says hello anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,20 +33,19 @@ from buildwright.store.units.attach import (
     Entry,
     OpenBuilds,
     attach,
-    builds_to_watch,
     detach,
     lingering_builds,
     open_builds,
 )
 from buildwright.store.units.claims import end_lingering, facts
 from buildwright.store.units.engine import Fence
+from buildwright.workers.missing import Missing
 from buildwright.workers.seats import Seat
 from buildwright_worker.protocol import Hello, MasterSession
 
 log = structlog.get_logger(__name__)
 
 PROBE_SECONDS = 3.0
-MARGIN_SECONDS = 30.0  # beyond a worker's dead-man limit, before its commands count as dead
 WINDOW_MOST = 2 * 1024 * 1024
 WINDOW_LEAST = 64 * 1024
 WINDOW_BUDGET = 48 * 1024 * 1024
@@ -54,17 +53,6 @@ WINDOW_BUDGET = 48 * 1024 * 1024
 
 class Refused(Exception):
     """The hello is refused; the text says why, for the worker's log."""
-
-
-@dataclass(slots=True)
-class _Absent:
-    """A worker with open or lingering builds that isn't connected."""
-
-    since: float
-    fence: Fence
-    grace: float
-    deadman: float
-    lost: bool = False  # its builds were ended; only lingering ones are left
 
 
 @dataclass(slots=True)
@@ -90,8 +78,8 @@ class Workers:
         self._term = term
         self._master_name = master_name
         self._connections: dict[int, Connection] = {}
-        self._absent: dict[int, _Absent] = {}
         self._attaching: dict[int, asyncio.Lock] = {}
+        self._missing = Missing(services, distributor, self.seats, self._lock_of, self._leave_seat)
         self._reaping: dict[
             int, set[str]
         ] = {}  # worker id -> commands of lost attempts that still have to end
@@ -107,7 +95,7 @@ class Workers:
         workerid = services.registry.workers.get(config.name)
         if workerid is None or not self.authority:
             raise Refused("this master has no authority at the moment, try another one or again")
-        async with self._attaching.setdefault(workerid, asyncio.Lock()):
+        async with self._lock_of(workerid):
             await self._only_one(workerid, config, hello)
             try:
                 attached = await services.store.run(
@@ -166,7 +154,7 @@ class Workers:
             stored = await self._end_broken(seat, stored, why, None, lingering=not same_ledger)
             seat.forget(list(seat.open_commands))
             if same_ledger:
-                await self._end_lingering(workerid)
+                await self._end_lingering(workerid, await services.store.read(lingering_builds(workerid)))
         elif hello.lost:
             gone = {each.id: each.why for each in hello.lost}
             why = "; ".join(dict.fromkeys(gone.values()))
@@ -181,7 +169,7 @@ class Workers:
             for entry in each.journal:
                 if entry.kind == "command" and not entry.done:
                     seat.expect(_command_id(entry), entry.acked)
-        answers = seat.answers(hello, lambda which: self._reaped(workerid, which))
+        answers = seat.answers(hello, lambda which: self._reaped(workerid, which, lingering))
         self._reaping[workerid] = {answer.id for answer in answers if answer.action == "kill"}
         connection.session.welcome(
             attachment=attached.attachment,
@@ -193,11 +181,11 @@ class Workers:
         for lost in hello.lost:
             connection.session.forget_lost(lost.id)
         self._connections[workerid] = connection
-        self._absent.pop(workerid, None)
+        self._missing.back(workerid)
         seat.connected(connection.session, hello, connection.flush)
         self._share_window()
         if same_process and lingering and not self._reaping[workerid]:
-            await self._end_lingering(workerid)
+            await self._end_lingering(workerid, lingering)
             lingering = []
         if resumed:
             known = await services.store.read(facts([each.build.requestid for each in resumed]))
@@ -252,14 +240,14 @@ class Workers:
         )
         return stored._replace(builds=[build for build in stored.builds if build.buildid not in buildids])
 
-    def _reaped(self, workerid: int, command_id: str) -> None:
+    def _reaped(self, workerid: int, command_id: str, lingering: Sequence[tuple[int, int]]) -> None:
         left = self._reaping.get(workerid, set())
         left.discard(command_id)
         if not left:
-            self._background(self._end_lingering(workerid))
+            self._background(self._end_lingering(workerid, lingering))
 
-    async def _end_lingering(self, workerid: int) -> None:
-        for buildid, _ in await self.services.store.read(lingering_builds(workerid)):
+    async def _end_lingering(self, workerid: int, lingering: Sequence[tuple[int, int]]) -> None:
+        for buildid, _ in lingering:
             await self.services.store.insist(end_lingering(buildid))
             self.distributor.lingering_ended(workerid, buildid)
 
@@ -281,12 +269,30 @@ class Workers:
     def refuse(self, seat: Seat) -> None:
         """The worker says that it is attached elsewhere: its builds have another owner."""
         log.warning("a worker is attached elsewhere", worker=seat.name)
+        self._dismiss(seat, "it is attached elsewhere")
+
+    def _dismiss(self, seat: Seat, why: str) -> None:
+        """Let go of a worker and end its connection."""
+        connection = self._connections.pop(seat.workerid, None)
+        if connection is not None:
+            connection.session.detach(why)
+            connection.flush()
+            connection.close(why)
         self._background(self._let_go(seat))
 
     async def _let_go(self, seat: Seat) -> None:
-        self.seats.pop(seat.workerid, None)
-        self.distributor.remove_worker(seat.workerid)
-        await asyncio.gather(*(runner.drop() for runner in self.distributor.builds_of(seat.workerid)))
+        if self.seats.get(seat.workerid) is seat:
+            self._leave_seat(seat.workerid)
+        runners = [runner for runner in self.distributor.builds_of(seat.workerid) if runner.link is seat]
+        await asyncio.gather(*(runner.drop() for runner in runners))
+
+    def _leave_seat(self, workerid: int) -> None:
+        self.seats.pop(workerid, None)
+        self.distributor.remove_worker(workerid)
+
+    def _lock_of(self, workerid: int) -> asyncio.Lock:
+        """Held while a worker attaches here, or is lost."""
+        return self._attaching.setdefault(workerid, asyncio.Lock())
 
     def leave(self, seat: Seat, connection: Connection, why: str) -> None:
         """The worker wants to stop: no more builds; its process ends when the running ones are done."""
@@ -354,76 +360,19 @@ class Workers:
         self._term = term
         self.authority = True
 
-    # -- losing -------------------------------------------------------------------------------------------
-
-    async def start(self) -> None:
-        """Watch for the workers that have builds in the store and aren't here yet."""
-        now = services_now(self.services)
-        configs = self.services.snapshot.workers
-        names = {workerid: name for name, workerid in self.services.registry.workers.items()}
-        for workerid, attachment, has_open in await self.services.store.read(
-            builds_to_watch(self.services.registry.masterid)
-        ):
-            config = configs.get(names.get(workerid, ""))
-            self._absent[workerid] = _Absent(
-                now,
-                Fence(workerid, attachment, self.services.registry.masterid),
-                config.grace if config else 0.0,
-                config.deadman if config else 3600.0,
-                lost=not has_open,
-            )
+    # -- what waits -----------------------------------------------------------------------------------------
 
     async def sweep(self) -> None:
-        """End the builds of workers that were away for too long, and the lingering of those whose commands
-        are dead.
-        """
-        now = services_now(self.services)
-        for workerid, seat in self.seats.items():
-            if seat.gone_since is not None and workerid not in self._absent:
-                self._absent[workerid] = _Absent(
-                    seat.gone_since, seat.fence, seat.config.grace, seat.config.deadman
-                )
-        if self.services.store.health.state != "ok":
-            for absent in self._absent.values():
-                absent.since = now  # nobody can be called lost while nothing can be written
-            return
-        for workerid, absent in list(self._absent.items()):
-            away = now - absent.since
-            if not absent.lost and away > absent.grace:
-                await self._lose(workerid, absent)
-            if absent.lost and away > absent.deadman + MARGIN_SECONDS:
-                await self._end_lingering(workerid)
-                self._absent.pop(workerid, None)
+        """Look after workers that are away. Called about once a second."""
+        if self.authority:
+            await self._missing.sweep()
 
-    async def _lose(self, workerid: int, absent: _Absent) -> None:
-        absent.lost = True
-        seat = self.seats.get(workerid)
-        runners = self.distributor.builds_of(workerid)
-        for runner in runners:
-            await runner.drop()
-        if seat is not None:
-            seat.forget(list(seat.open_commands))
-        try:
-            ended = await self.services.store.insist(
-                lose_builds(
-                    workerid=workerid,
-                    attachment=absent.fence.attachment,
-                    masterid=absent.fence.masterid,
-                    buildids=None,
-                    results=RETRY,
-                    why=f"the worker was away for more than {absent.grace:g} s",
-                    lingering=True,
-                    now_us=self.services.clock.now_us(),
-                )
-            )
-        except Fenced:
+    def superseded(self, seat: Seat, attachment: int) -> None:
+        """The store knows the worker under this number. If that is not the seat's, have it say hello anew."""
+        if attachment <= seat.fence.attachment or self._lock_of(seat.workerid).locked():
             return
-        lingering = await self.services.store.read(lingering_builds(workerid))
-        if seat is not None:
-            self.seats.pop(workerid, None)
-            self.distributor.remove_worker(workerid)
-        log.warning("a worker is lost", workerid=workerid, builds=ended, lingering=len(lingering))
-        self.distributor.wake()
+        log.warning("a worker was attached by somebody whom it didn't hear", worker=seat.name)
+        self._dismiss(seat, "it was attached elsewhere, say hello again")
 
     def _background(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

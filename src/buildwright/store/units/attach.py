@@ -322,21 +322,25 @@ _TO_WATCH = Statement(
     sa.select(
         _w.id,
         _w.attachment,
+        _w.masterid,
         sa.func.max(sa.case((_b.complete_at.is_(None), 1), else_=0)),
     )
     .select_from(schema.builds.join(schema.workers, _w.id == _b.workerid))
     .where(
         sa.or_(_b.complete_at.is_(None), _b.lingering == sa.literal_column("1")),
-        _w.masterid == sa.bindparam("of_masterid"),
+        sa.or_(
+            _w.masterid == sa.bindparam("of_masterid"),
+            _w.masterid.in_(sa.select(_m.id).where(_m.active == sa.literal_column("0"))),
+        ),
     )
-    .group_by(_w.id, _w.attachment),
+    .group_by(_w.id, _w.attachment, _w.masterid),
 )
 
 
 @unit
-def builds_to_watch(masterid: int) -> Work[list[tuple[int, int, bool]]]:
-    """Workers last attached to a master that have open or lingering builds: (workerid, attachment, any
-    open).
+def builds_to_watch(masterid: int) -> Work[list[tuple[int, int, int, bool]]]:
+    """Workers with open or lingering builds that were attached last to this master, or to one that is gone:
+    (workerid, attachment, masterid, any open).
     """
     rows = yield _TO_WATCH(of_masterid=masterid)
-    return [(workerid, attachment, bool(has_open)) for workerid, attachment, has_open in rows]
+    return [(*row[:3], bool(row[3])) for row in rows]

@@ -190,11 +190,13 @@ def _named(find: Statement, add: Statement, names: Iterable[str]) -> Work[dict[s
 
 _WISHES = Statement(
     "registry.wishes",
-    lambda dialect: sa.select(_w.id, _w.paused, _w.graceful).where(in_set(_w.id, "workerids")(dialect)),
+    lambda dialect: sa.select(_w.id, _w.paused, _w.graceful, _w.attachment).where(
+        in_set(_w.id, "workerids")(dialect)
+    ),
 )
 
 
 @unit
-def worker_wishes(workerids: Sequence[int]) -> Work[list[tuple[int, int, int]]]:
-    """What was asked of some workers: (workerid, paused, graceful)."""
+def worker_wishes(workerids: Sequence[int]) -> Work[list[tuple[int, int, int, int]]]:
+    """What was asked of some workers, and their attachment: (workerid, paused, graceful, attachment)."""
     return list((yield _WISHES(workerids=workerids)))
