@@ -139,7 +139,8 @@ def _texts(config: Mapping[Any, Any], context: Context, found: dict[str, Any]) -
             found["log_store"] = where
         else:
             context.error(
-                f"{key_text('logStore')} must be 'files', 'database' or an object store's URL, not {shown(where)}",
+                f"{key_text('logStore')} must be 'files', 'database' or the URL of an object store, "
+                f"not {shown(where)}",
                 "logStore",
                 hint="as in 's3://bucket/prefix'",
             )
