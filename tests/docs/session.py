@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.docs.blocks import Block, Command, as_expected, commands
+from tests.docs.blocks import ROOT, Block, Command, as_expected, commands
 
 PATIENCE = 120.0
 POLL = 0.1
@@ -73,6 +73,13 @@ class Session:
             path = self.directory / self.here(block.title)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(self.here(block.text), encoding="utf-8")
+
+    def do(self, line: str, stays: str | None = None) -> None:
+        """Run a command that no page shows; with ``stays``, until it prints that, and it goes on running."""
+        attributes = {} if stays is None else {"stays": ""}
+        shown = [] if stays is None else ["...", stays]
+        text = "\n".join([f"$ {line}", *shown])
+        self._console(Block(ROOT / "not a page", 0, "console", {"terminal": "1", **attributes}, text))
 
     def here(self, text: str) -> str:
         """A page's text with what is other here."""

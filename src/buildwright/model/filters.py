@@ -72,7 +72,7 @@ def _no_match(given: Any, what: str) -> _Check:
 
 
 class ChangeFilter:
-    """A filter of changes, as the module tells."""
+    """Says which changes are wanted, by their attributes; what is given must all hold."""
 
     def __init__(
         self,

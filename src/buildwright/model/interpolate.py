@@ -188,7 +188,7 @@ async def fill(parts: list[str | _Place], props: Properties, kwargs: Mapping[str
 
 
 class Interpolate(Operators):
-    """A text with places, as the module tells."""
+    """A text with places that are filled from properties, sources, the worker and secrets."""
 
     def __init__(self, fmtstring: Any, *args: Any, **kwargs: Any) -> None:
         self.fmtstring: str = fmtstring
