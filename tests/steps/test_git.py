@@ -124,15 +124,20 @@ async def test_full(start: Start, repo: Repository, method: str, left: set[str])
 
 
 async def test_a_branch_named_like_an_option(start: Start, repo: Repository, tmp_path: Path) -> None:
-    evil = f"--upload-pack=touch {tmp_path / 'owned'};"
+    (tmp_path / "evil").write_text(f"#!/bin/sh\ntouch {tmp_path}/owned\n")
+    (tmp_path / "evil").chmod(0o755)
+    (tmp_path / "victim.lock").write_text("")
     head = repo.git("rev-parse", "HEAD")
     repo.git("update-ref", "refs/heads/-x", head)
     it = await start(config(repo))
     built = await it.build(sources=[{"codebase": "", "branch": "-x"}])
     assert built.results == SUCCESS, built
     assert built.properties["got_revision"] == head
-    built = await it.build(sources=[{"codebase": "", "branch": evil}])
-    assert built.results == FAILURE
+    up = "/".join([".."] * 8)
+    for evil in (f"--upload-pack={tmp_path}/evil", f"{up}{tmp_path}/victim", "main:refs/heads/other", "a b"):
+        built = await it.build(sources=[{"codebase": "", "branch": evil}])
+        assert built.results == FAILURE, built
+    assert (tmp_path / "victim.lock").exists()
     built = await it.build(sources=[{"codebase": "", "branch": "main", "revision": "--orphan=x"}])
     assert built.results == FAILURE
     assert b"can't be a revision" in built.log("git").err

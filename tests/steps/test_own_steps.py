@@ -2,7 +2,7 @@
 
 import pytest
 
-from buildwright.builds import distributor
+from buildwright.builds import distributor, steprun
 from buildwright.model.results import (
     CANCELLED,
     EXCEPTION,
@@ -420,3 +420,41 @@ builder("b", Files(name="files"))
         "removed": True,
         "rc": 2,
     }
+
+
+@pytest.mark.parametrize("how", ["nothing", "release", "hang", "fail"])
+async def test_interrupting_a_wait_of_ones_own(
+    start: Start, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(steprun, "INTERRUPT_SECONDS", 0.2)
+    it = await start(
+        f"""
+import asyncio
+class Waits(steps.BuildStep):
+    async def run(self):
+        self.waited = asyncio.get_running_loop().create_future()
+        self.setProperty("begun", True)
+        self.setProperty("told", await self.waited)
+        return util.SUCCESS
+    async def interrupt(self, reason):
+        if {how!r} == "release":
+            self.waited.set_result(reason)
+            await asyncio.sleep(0)
+        if {how!r} == "hang":
+            await asyncio.sleep(1000)
+        if {how!r} == "fail":
+            raise RuntimeError("can't be interrupted")
+builder("b", Waits(name="waits"))
+"""
+    )
+    request = await it.submit()
+
+    async def begun() -> bool:
+        builds = await it.builds(request)
+        return bool(builds) and "begun" in builds[0].properties
+
+    await it.until("builds", begun)
+    await it.stop_build(request, "enough")
+    built = await it.finished(request)
+    assert built.outline == [("waits", CANCELLED)], built
+    assert built.properties.get("told") == ("enough" if how == "release" else None)

@@ -76,6 +76,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+INTERRUPT_SECONDS = 10.0  # for a step's own `interrupt`
+
 log = structlog.get_logger(__name__)
 
 
@@ -165,7 +167,8 @@ class StepRun:
         self._abort: Abort | None = None
         self._observer_error: Exception | None = None
         self._stop: str | None = None
-        self._stop_wanted: asyncio.Future[None] | None = None
+        self._interrupting: asyncio.Task[None] | None = None
+        self._stop_wanted: set[asyncio.Future[None]] = set()  # of those who wait with `wait`
         self._state = row.state_string if row is not None else ""
 
     # -- its life -----------------------------------------------------------------------------------------
@@ -303,6 +306,7 @@ class StepRun:
             return self._failed(error)
         finally:
             self._task = None
+            self._forget_interrupt()
         if _is_cancelled():  # the step's code has caught what was meant for us
             raise asyncio.CancelledError
         if self._abort is not None:
@@ -327,6 +331,7 @@ class StepRun:
         """Put the step's end into the next unit; it is committed with what comes next."""
         step = self.step
         step.results = result
+        self._forget_interrupt()
         hidden = False
         try:
             condition = step.hideStepIf
@@ -404,8 +409,9 @@ class StepRun:
     def follow_open_commands(self) -> None:
         """Attach to what an earlier owner left running and this run of the step hasn't asked for."""
         for entry in self._journal.left_over():
-            if entry.kind == COMMAND and not entry.done:
-                self._attach_to_end(entry)
+            request = Request(entry.stepid, entry.tries, entry.seq, entry.kind, entry.fingerprint, entry)
+            if entry.kind == COMMAND and not entry.done and request.command_id not in self._running:
+                self._attach_to_end(entry, request)
 
     async def rebuild(self) -> None:
         """Run a finished step again for what it did to its build, from its journal alone: nothing is
@@ -415,7 +421,7 @@ class StepRun:
         await self.reload_arguments()
         await self._drive()
 
-    def _attach_to_end(self, entry: Entry) -> None:
+    def _attach_to_end(self, entry: Entry, request: Request) -> None:
         """Follow a command of an earlier owner to its end: its output goes to its log, nobody asks for its
         outcome.
         """
@@ -423,7 +429,6 @@ class StepRun:
         for stored in self._stored_logs.values():
             if stored.logid == entry.logid:
                 command.useLog(self.log(stored.name))
-        request = Request(entry.stepid, entry.tries, entry.seq, entry.kind, entry.fingerprint, entry)
         running = RunningCommand(command, request, self.writer, self.link, entry.acked)
         self._running[running.id] = running
         self.link.open(Order(running.id, "", {}), running)
@@ -440,6 +445,7 @@ class StepRun:
 
     def abandon(self) -> list[RunningCommand]:
         """Write nothing more of this step; gives the commands that may still run."""
+        self.follow_open_commands()
         return [running for running in self._running.values() if not running.done.done()]
 
     @property
@@ -458,14 +464,25 @@ class StepRun:
         for running in self._running.values():
             if not running.done.done():
                 self.link.interrupt(running.id, reason)
-        if self._stop_wanted is not None and not self._stop_wanted.done():
-            self._stop_wanted.set_result(None)
+        self._end_waits()
+        # A task of its own, so that a step's own code holds up nobody but the step.
+        self._interrupting = asyncio.get_running_loop().create_task(
+            self._interrupt(reason), name=f"interrupt step {self.name}"
+        )
+
+    async def _interrupt(self, reason: str) -> None:
         try:
-            await settle(self.step.interrupt(reason))
+            async with asyncio.timeout(INTERRUPT_SECONDS):
+                await settle(self.step.interrupt(reason))
         except Exception:
             log.exception("a step's interrupt failed", step=self.name)
         if self._task is not None and self._serving == self._own_work:
             self._task.cancel()  # it waits for something of its own, which nobody else can end
+
+    def _forget_interrupt(self) -> None:
+        if self._interrupting is not None and self._interrupting is not asyncio.current_task():
+            self._interrupting.cancel()
+            self._interrupting = None
 
     def abort(self, why: str, *, again: bool = False) -> None:
         """Cancel the step's code, whatever it does."""
@@ -473,8 +490,13 @@ class StepRun:
             self._abort = Abort(why, again=again)
         if self._task is not None:
             self._task.cancel()
-        elif self._stop_wanted is not None and not self._stop_wanted.done():
-            self._stop_wanted.set_result(None)
+        else:
+            self._end_waits()
+
+    def _end_waits(self) -> None:
+        for future in self._stop_wanted:
+            if not future.done():
+                future.set_result(None)
 
     def _check(self) -> None:
         if self._abort is not None:
@@ -500,11 +522,12 @@ class StepRun:
         """Wait for something of the engine's, or for the stop. Raises BuildStepCancelled at a stop."""
         with self._served():
             self._check()
-            self._stop_wanted = asyncio.get_running_loop().create_future()
+            stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._stop_wanted.add(stopped)
             try:
-                await asyncio.wait({awaited, self._stop_wanted}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({awaited, stopped}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                self._stop_wanted = None
+                self._stop_wanted.discard(stopped)
             self._check()
 
     async def until(self, kind: str, look: Callable[[], Awaitable[T | None]]) -> T:
@@ -619,13 +642,11 @@ class StepRun:
             parts = [command.kind, hide(command.args, secrets)]
             if blocks is not None and blocks.identity is not None:
                 parts.append(blocks.identity)
-            request = self._request(COMMAND, *parts)
+            request = self._request(COMMAND, *parts, again=blocks is None or blocks.identity is not None)
             if request is None:
                 command.interrupted, command.rc = True, -1
                 return
             entry = request.recorded
-            if entry is not None and blocks is not None and blocks.identity is None:
-                self._abort_here("a transfer was under way")
             if isinstance(self.writer, Nowhere) and (entry is None or not entry.done):
                 raise Abort("a finished step asks for more than it had asked for")
             if entry is None:
@@ -722,13 +743,20 @@ class StepRun:
             buildsetid, requests = decode(outcome)
             return buildsetid, {int(builderid): requestid for builderid, requestid in requests}
 
-    def _request(self, kind: str, *parts: Any) -> Request | None:
-        """The request's place in the journal. None: it would be a new one, and the build is being stopped."""
+    def _request(self, kind: str, *parts: Any, again: bool = True) -> Request | None:
+        """The request's place in the journal. None: it would be a new one, and the build is being stopped.
+
+        ``again``: whether it can be answered from the journal at all. If not, it stays there unasked, so that
+        whoever ends this try knows what may still run.
+        """
         if self._abort is not None:
             raise asyncio.CancelledError
         name = fingerprint(*parts)
-        if self._stop is not None and not self._journal.knows(kind, name):
+        known = self._journal.knows(kind, name)
+        if self._stop is not None and not (known and again):
             return None
+        if known and not again:
+            self._abort_here("a transfer was under way")
         try:
             return self._journal.request(kind, name)
         except Diverged as diverged:

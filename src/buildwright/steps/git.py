@@ -31,6 +31,8 @@ METHODS = ("clean", "fresh", "clobber", "copy")
 COPY_FROM = "source"  # where method "copy" keeps its repository, beside the work directory
 HEAD = "HEAD"
 
+# What git allows in no name of a branch or tag; some of it would mean something else in a refspec or a path.
+_NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|/$")
 _HASH = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _LOCKS = ("index", "shallow", "HEAD", "config", "packed-refs")
 _PATCH_FILE = ".git/buildwright.patch"
@@ -126,10 +128,12 @@ class Git(Source):
         self._target = self.workdir or self.build.workdir
         copies = self.mode == "full" and self._method == "copy"
         self._dir = COPY_FROM if copies else self._target
-        for name, value in (("branch", branch), ("revision", revision)):
-            if value is not None and ("\0" in value or (name == "revision" and value.startswith("-"))):
-                self._run.log("stdio").addStderr(f"{value!r} can't be a {name}\n")
-                raise BuildStepFailed
+        if _NO_REF.search(branch):
+            self._run.log("stdio").addStderr(f"{branch!r} can't be a branch\n")
+            raise BuildStepFailed
+        if revision is not None and revision.startswith("-"):
+            self._run.log("stdio").addStderr(f"{revision!r} can't be a revision\n")
+            raise BuildStepFailed
         await self._with_retries(branch, revision)
         if copies:
             await self.runRmdir(self._target, timeout=self.timeout)

@@ -2,8 +2,8 @@
 
 The seat outlives connections. A command that is opened stays here until its result's acknowledgement; when
 the worker connects again, the session resumes each from the record that comes next here, and starts again
-what the worker hasn't heard of. Records that arrive before the build's runner has opened the command (it is
-replaying its journal) are kept until it does; the worker's window bounds them.
+what the worker hasn't heard of. Records and a pull that arrive before the build's runner has opened the
+command (it is replaying its journal) are kept until it does; the worker's window bounds them.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ log = structlog.get_logger(__name__)
 class _Command:
     """An open command: ``next`` is the record that comes next from the worker."""
 
-    __slots__ = ("early", "next", "order", "sink")
+    __slots__ = ("asked", "early", "next", "order", "sink")
 
     def __init__(self, next_record: int) -> None:
         self.next = next_record
         self.order: Order | None = None
         self.sink: CommandSink | None = None
         self.early: list[tuple[int, Sequence[Record]]] = []
+        self.asked: tuple[int, int] | None = None  # a pull that came before the sink: offset and length
 
 
 class Reaper:
@@ -104,6 +105,9 @@ class Seat:
         early, command.early = command.early, []
         for first, records in early:
             sink.records(first, records)
+        asked, command.asked = command.asked, None
+        if asked is not None:
+            sink.pull(*asked)
 
     def interrupt(self, command_id: str, why: str) -> None:
         if self.session is not None and command_id in self.session.open:
@@ -151,12 +155,17 @@ class Seat:
         self._commands.setdefault(command_id, _Command(next_record))
 
     def answers(self, hello: Hello, reaped: Callable[[str], None]) -> list[CommandAnswer]:
-        """What to say to each command that the worker holds: go on with it, or have it killed."""
+        """What to say to each command that the worker holds: go on with it, or be rid of it, which means to
+        kill it if it runs.
+        """
         said = []
         for held in hello.commands:
             command = self._commands.get(held.id)
             if command is not None:
                 said.append(CommandAnswer(held.id, "resume", command.next))
+                continue
+            if held.state == "done":
+                said.append(CommandAnswer(held.id, "forget", held.next_record))
                 continue
             command = self._commands[held.id] = _Command(held.next_record)
             command.sink = Reaper(self, held.id, partial(reaped, held.id))
@@ -204,7 +213,11 @@ class Seat:
 
     def pulled(self, command_id: str, offset: int, length: int) -> None:
         command = self._commands.get(command_id)
-        if command is not None and command.sink is not None:
+        if command is None:
+            return
+        if command.sink is None:
+            command.asked = (offset, length)
+        else:
             command.sink.pull(offset, length)
 
     def forget(self, command_ids: Iterable[str]) -> None:

@@ -395,7 +395,8 @@ class TreeCommand(ShellCommand):
             if os.path.realpath(context.path(path)) in ("/", os.path.realpath(context.basedir)):
                 raise ArgumentError(f"{path!r} is the worker's own directory or the root")
         words = ["/bin/sh", "-c", script, "sh", *map(context.path, paths)]
-        super().__init__(context, {"command": words, "mkdir": False, "timeout": args.get("timeout")})
+        limits = {"timeout": args.get("timeout"), "maxTime": args.get("maxTime")}
+        super().__init__(context, {"command": words, "mkdir": False, **limits})
 
 
 class RemoveDirectories(TreeCommand):
