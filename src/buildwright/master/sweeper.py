@@ -2,6 +2,10 @@
 
 Hints only make it look earlier; with every hint lost, everything still happens, up to a second later. It is
 the only timer that correctness leans on.
+
+Looks don't wait for each other: one that waits for the store, perhaps for as long as the database is away,
+keeps nobody else from looking (the lease must be noticed to be over just then). It isn't called again while
+it waits.
 """
 
 from __future__ import annotations
@@ -21,11 +25,12 @@ Look = Callable[[], Awaitable[object] | None]
 
 
 class Sweeper:
-    """Calls a list of named looks, one after the other, about once a second. One failure stops no other."""
+    """Calls a list of named looks about once a second. One that fails or waits hinders no other."""
 
     def __init__(self, looks: Sequence[tuple[str, Look]]) -> None:
         self._looks = looks
         self._task: asyncio.Task[None] | None = None
+        self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         if self._task is None:
@@ -33,21 +38,31 @@ class Sweeper:
 
     async def stop(self) -> None:
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if task is None:
+            return
+        tasks = [task, *self._under_way.values()]
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(EVERY)
             for name, look in self._looks:
-                try:
-                    waited = look()
-                    if waited is not None:
-                        await waited
-                except StoreStopped:
-                    return
-                except StoreError as error:
-                    log.warning("a sweep waits for the store", of=name, why=str(error))
-                except Exception:
-                    log.exception("a sweep failed", of=name)
+                if name not in self._under_way:
+                    self._under_way[name] = loop.create_task(self._look(name, look), name=f"sweep {name}")
+
+    async def _look(self, name: str, look: Look) -> None:
+        try:
+            waited = look()
+            if waited is not None:
+                await waited
+        except StoreStopped:
+            pass
+        except StoreError as error:
+            log.warning("a sweep waits for the store", of=name, why=str(error))
+        except Exception:
+            log.exception("a sweep failed", of=name)
+        finally:
+            del self._under_way[name]

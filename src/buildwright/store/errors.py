@@ -109,8 +109,8 @@ def from_sqlite(error: sqlite3.Error, where: str, statement: str) -> StoreError:
         )
     if code in (sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN):
         return StoreAway(
-            f"The database {where} can't be opened ({error}). Its directory must exist and belong to the "
-            "user of the master; `buildwright upgrade-db` makes the file."
+            f"The database {where} can't be opened ({error}). Its directory must exist, belong to the user "
+            "of the master, and not be read-only; `buildwright upgrade-db` makes the file."
         )
     if code == sqlite3.SQLITE_NOTADB:
         return StoreBroken(

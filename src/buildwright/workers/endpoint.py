@@ -171,6 +171,10 @@ class Shell:
                 seat.pulled(event.id, event.offset, event.length)
             elif isinstance(event, RoomReceived):
                 seat.full = None if event.ok else event.why
+                if event.ok:
+                    log.info("a worker has room again", worker=seat.name)
+                else:
+                    log.warning("a worker has no room", worker=seat.name, why=event.why)
                 self._workers.distributor.worker_changed(seat)
             elif isinstance(event, GoodbyeReceived):
                 self._workers.leave(seat, self._connection, event.why)
