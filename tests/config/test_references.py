@@ -28,6 +28,14 @@ def drive(name, *builders):
             "c['builders'] += [builder('a b'), builder('a/b')]; drive('x', 'a b', 'a/b')",
             "10: builders 'a b' and 'a/b' have the same builddir 'a_b' (give one of them another builddir)",
         ),
+        (
+            r"c['builders'] += [builder('b\0')]; drive('x', 'b\0')",
+            r"10: builder 'b\x00': its name has a character that can't be stored (leave out NUL and bytes",
+        ),
+        (
+            r"c['builders'][0].locks = [util.MasterLock('l\udcff').access('counting')]",
+            r"5: lock 'l\udcff': its name has a character that can't be stored",
+        ),
         ("c['builders'] += [builder('b2')]", "10: builder 'b2' is started by no scheduler"),
         ("drive('s2', 'b11')", "12: scheduler 's2' has the unknown builder 'b11' (did you mean 'b1'?)"),
         (

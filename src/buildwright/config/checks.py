@@ -18,6 +18,7 @@ from buildwright.model.errors import Where, error, shown, suggest
 from buildwright.model.locks import LockAccess
 from buildwright.model.render import is_renderable
 from buildwright.model.snapshot import WorkerEndpoint, WwwConfig
+from buildwright.model.text import storable
 from buildwright.model.workers import LocalWorker, WorkerConfig
 
 _BUILDER_ARGUMENTS = frozenset(inspect.signature(BuilderConfig).parameters)
@@ -36,6 +37,7 @@ def _unique(kind: str, key: str, named: Iterable[tuple[str, Any]], context: Cont
     """The objects by their names; a name's second owner is reported at its place, and left out."""
     found: dict[str, Any] = {}
     for name, each in named:
+        _storable(kind, name, context.at(_where(each), key))
         if name in found:
             first = _where(found[name])
             error(
@@ -46,6 +48,16 @@ def _unique(kind: str, key: str, named: Iterable[tuple[str, Any]], context: Cont
         else:
             found[name] = each
     return found
+
+
+def _storable(kind: str, name: str, where: Where | None) -> None:
+    """Report a name by which the store couldn't give its row back."""
+    if storable(name) != name:
+        error(
+            f"{kind} {name!r}: its name has a character that can't be stored",
+            "leave out NUL and bytes that are no UTF-8",
+            where,
+        )
 
 
 def _where(made: Any) -> Where | None:
@@ -228,6 +240,7 @@ def check_locks(
             lock = access.lock
             known = found.setdefault(lock.name, lock)
             place = context.at(where, key)
+            _storable("lock", lock.name, place)
             first = first_at.setdefault(lock.name, place)
             if known is not lock and (type(known) is not type(lock) or known != lock):
                 error(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from buildwright.builds.services import Registry
 from buildwright.model.snapshot import Snapshot
+from buildwright.model.text import encode_json
 from buildwright.store.base import Store
 from buildwright.store.units.locks import declare
 from buildwright.store.units.registry import BuilderRow, register
@@ -20,7 +19,7 @@ async def registered(store: Store, snapshot: Snapshot, masterid: int, generation
             builder.name,
             builder.description,
             builder.description_format,
-            json.dumps(builder.tags),
+            encode_json(builder.tags),
             builder.project,
             tuple(builder.workernames),
         )

@@ -23,20 +23,23 @@ A unit refuses by raising: the exception undoes the unit and reaches the caller 
 the one refusal that every unit of the engine shares: the caller no longer owns what it writes to.
 
 Statements are written once in SQLAlchemy Core and compiled once per dialect. Columns hold integers, text
-and bytes only, so no type processor stands between the drivers and the rows.
+and bytes only, so no type processor stands between the drivers and the rows. Text is bound so that every
+database takes it (:mod:`buildwright.model.text`), wherever it comes from.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.base import Executable
+
+from buildwright.model.text import storable
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -44,6 +47,9 @@ P = ParamSpec("P")
 
 Row = tuple[Any, ...]
 Rows = Sequence[Row]
+
+
+_encode = msgspec.json.encode  # json.dumps makes an encoder for every call
 
 
 class Fenced(Exception):
@@ -88,16 +94,26 @@ class Compiled:
     names: tuple[str, ...]
     constants: Mapping[str, Any]
     json_sets: frozenset[str]
+    texts: tuple[int, ...]
+    """The positions of what may be text: parameters of text, sets of it, and those of an unknown type."""
 
     def arguments(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
         """The positional arguments; raises KeyError for one that is missing."""
         constants, sets = self.constants, self.json_sets
-        if not constants and not sets:
-            return tuple([params[name] for name in self.names])
-        values = []
-        for name in self.names:
-            value = params[name] if name in params else constants[name]
-            values.append(json.dumps(list(value)) if name in sets else value)
+        if constants:
+            values = [params[name] if name in params else constants[name] for name in self.names]
+        else:
+            values = [params[name] for name in self.names]
+        for place in self.texts:
+            value = values[place]
+            if isinstance(value, str):
+                values[place] = storable(value)
+            elif isinstance(value, (list, tuple)):
+                values[place] = [storable(each) if isinstance(each, str) else each for each in value]
+        if sets:
+            for place, name in enumerate(self.names):
+                if name in sets:
+                    values[place] = _encode(list(values[place])).decode()
         return tuple(values)
 
 
@@ -238,7 +254,15 @@ def _compile(construct: Executable, dialect: str, *, ad_hoc: bool = False) -> Co
     constants = {key: compiled.params[key] for key in keys if key not in asked}
     names = tuple(key.removeprefix(_SET) for key in keys)
     json_sets = [key.removeprefix(_SET) for key in keys if key.startswith(_SET)] if dialect == SQLITE else []
-    return Compiled(str(compiled), names, constants, frozenset(json_sets))
+    texts = tuple(place for place, key in enumerate(keys) if _may_be_text(compiled.binds.get(key)))
+    return Compiled(str(compiled), names, constants, frozenset(json_sets), texts)
+
+
+def _may_be_text(bind: sa.BindParameter[Any] | None) -> bool:
+    if bind is None:  # one of a list that was spread out
+        return True
+    kind = getattr(bind.type, "item_type", bind.type)
+    return isinstance(kind, (sa.String, sa.types.NullType))
 
 
 def insert(dialect: str, table: sa.Table) -> Any:

@@ -21,6 +21,7 @@ import msgspec
 import sqlalchemy as sa
 
 from buildwright.model.results import SUCCESS
+from buildwright.model.text import encode_json
 from buildwright.store import schema
 from buildwright.store.unit import Hint, Statement, Work, insert, unit
 from buildwright.store.units.sourcestamps import Stamp, sourcestamp_ids
@@ -103,7 +104,7 @@ Added = tuple[int, dict[int, int]]
 
 def encode_properties(properties: Mapping[str, Sequence[Any]] | str) -> str:
     """{name: (value, source)} as it is stored; text is taken for encoded."""
-    return properties if isinstance(properties, str) else msgspec.json.encode(properties).decode()
+    return properties if isinstance(properties, str) else encode_json(properties)
 
 
 def add_buildset_work(

@@ -13,12 +13,12 @@ is a matter of economy only (`try_take_source`): two that do so are kept apart b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import msgspec
 import sqlalchemy as sa
 
+from buildwright.model.text import encode_json, storable
 from buildwright.store import schema
 from buildwright.store.unit import Hint, Statement, Work, in_set, insert, unit
 from buildwright.store.units.buildsets import encode_properties
@@ -105,6 +105,7 @@ TELL_SCHEDULERS = Statement(
 
 def add_changes_work(changes: Sequence[NewChange], now_us: int) -> Work[list[Taken]]:
     """Part of a unit: store these changes in their order, except those whose identity is known."""
+    changes = [_identified(change) for change in changes]
     known: dict[str, int] = {}
     identities = sorted({change.identity for change in changes if change.identity is not None})
     if identities:
@@ -140,6 +141,14 @@ def add_changes_work(changes: Sequence[NewChange], now_us: int) -> Work[list[Tak
     return taken
 
 
+def _identified(change: NewChange) -> NewChange:
+    """The change with its identity as it is stored, by which it is known the next time."""
+    identity = change.identity
+    if identity is None or storable(identity) == identity:
+        return change
+    return replace(change, identity=storable(identity))
+
+
 def _add(change: NewChange, stampid: int, now_us: int) -> Work[Taken]:
     rows = yield ADD(
         identity=change.identity,
@@ -155,7 +164,7 @@ def _add(change: NewChange, stampid: int, now_us: int) -> Work[Taken]:
         repository=change.repository,
         codebase=change.codebase,
         project=change.project,
-        files=msgspec.json.encode(list(change.files)).decode(),
+        files=encode_json(list(change.files)),
         properties=encode_properties(change.properties),
         sourcestampid=stampid,
     )

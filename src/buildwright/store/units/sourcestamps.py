@@ -12,9 +12,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 
+from buildwright.model.text import encode_json
 from buildwright.store import schema
 from buildwright.store.unit import Statement, Work, in_set, insert
 
@@ -72,12 +72,16 @@ def stamp_hash(stamp: Stamp) -> str:
         body = patch["body"]
         parts += [
             patch.get("level", 0),
-            hashlib.sha256(body.encode() if isinstance(body, str) else body).hexdigest(),
+            hashlib.sha256(_bytes(body)).hexdigest(),
             patch.get("author") or "",
             patch.get("comment") or "",
             patch.get("subdir"),
         ]
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+    return hashlib.sha256(encode_json(parts).encode()).hexdigest()
+
+
+def _bytes(body: str | bytes) -> bytes:
+    return body.encode("utf-8", "surrogateescape") if isinstance(body, str) else bytes(body)
 
 
 def sourcestamp_ids(stamps: Sequence[Stamp], now_us: int) -> Work[list[int]]:
@@ -100,7 +104,7 @@ def _add(key: str, stamp: Stamp, now_us: int) -> Work[int]:
         body = patch["body"]
         [(patchid,)] = yield ADD_PATCH(
             level=patch.get("level", 0),
-            body=body.encode() if isinstance(body, str) else bytes(body),
+            body=_bytes(body),
             author=patch.get("author") or "",
             comment=patch.get("comment") or "",
             subdir=patch.get("subdir"),
