@@ -6,7 +6,6 @@ a configuration are shown all together, each with its place and what to do.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,9 +75,9 @@ def _show_one(each: Mapping[str, Any], kind: str) -> None:
 
 
 def _short(file: str) -> str:
-    """The path as one would type it here, if that is shorter."""
+    """The path as one would type it here, if it is below this directory."""
     try:
-        relative = os.path.relpath(file)
-    except (OSError, ValueError):  # the working directory is gone
+        here = Path.cwd()
+        return str(Path(file).relative_to(here)) if here != here.parent else file
+    except (OSError, ValueError):  # this directory is gone, or it is elsewhere
         return file
-    return relative if len(relative) < len(file) and Path(file).is_absolute() else file

@@ -41,6 +41,8 @@ class Printer:
         self._environment = environment
         self._plain = plain
         self._terminal = sys.stdout.isatty()
+        context = click.get_current_context(silent=True)
+        self._colors = self._terminal and (context is None or context.color is not False)
         self._current: tuple[int, str] | None = None
         self._named: set[int] = set()
 
@@ -75,9 +77,11 @@ class Printer:
             lines = [(stream, line) for stream, line in lines if not (stream == "h" and _ENVIRONMENT(line))]
         if self._terminal:
             text = "".join(_styled(stream, safe(line)) + "\n" for stream, line in lines)
+            text = text if self._colors else click.unstyle(text)
         else:
             text = "".join(line + "\n" for _, line in lines)
-        click.echo(text, nl=False)
+        sys.stdout.write(text)  # click would take the colours away from what goes into a file
+        sys.stdout.flush()
 
 
 def _styled(stream: str, line: str) -> str:

@@ -79,11 +79,15 @@ def running(basedir: Path) -> int | None:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process is there."""
+    """Whether the process is there; one that only waits to be noticed by its parent isn't."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return True
+        pass
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except OSError:  # it has just gone, or this system has no /proc
+        return not Path("/proc/self/stat").exists()
+    return state not in (b"Z", b"X")
