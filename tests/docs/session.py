@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tests.docs.blocks import ROOT, Block, Command, as_expected, commands
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 POLL = 0.1
 PROGRAMS = Path(sys.executable).parent
 

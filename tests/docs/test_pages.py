@@ -108,3 +108,12 @@ def test_no_page_is_forgotten() -> None:
     for page in PAGES:
         if page not in FOLLOWED and page not in ELSEWHERE and page.parent != TUTORIAL:
             assert not [block.place for block in blocks(page) if block.language == "console"], page
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*/master.cfg")), ids=_name)
+def test_examples_load(example: Path, tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    secret = tmp_path / "secrets" / "demo-worker"
+    secret.write_text("a password\n")
+    secret.chmod(0o600)
+    assert not load(example, tmp_path).warnings
