@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from buildwright.store.unit import Bound
 from buildwright.store.units.attach import Entry
+from buildwright.store.units.engine import NOTE, SETTLE
 
 COMMAND = "command"
 TRIGGER = "trigger"
@@ -98,6 +100,31 @@ class Journal:
     def left_over(self) -> list[Entry]:
         """What was recorded and not asked for again."""
         return [entry for waiting in self._recorded.values() for entry in waiting]
+
+
+def noted(request: Request, logid: int | None, outcome: bytes | None = None) -> Bound:
+    """The statement that writes a request's row; with its outcome if it is done by that."""
+    return NOTE(
+        stepid=request.stepid,
+        of_try=request.tries,
+        seq=request.seq,
+        kind=request.kind,
+        fingerprint=request.fingerprint,
+        logid=logid,
+        done=int(outcome is not None),
+        outcome=outcome,
+    )
+
+
+def settled(request: Request, outcome: bytes) -> Bound:
+    """The statement that writes the outcome of a request that has no records of its own."""
+    return SETTLE(
+        of_stepid=request.stepid,
+        of_try=request.tries,
+        of_seq=request.seq,
+        next_record=0,
+        whole=outcome,
+    )
 
 
 def fingerprint(*parts: Any) -> str:

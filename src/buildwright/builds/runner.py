@@ -23,10 +23,11 @@ import structlog
 from buildwright.builds.build import Build, BuildBuilder, BuildWorker
 from buildwright.builds.links import WorkerLink
 from buildwright.builds.losing import lose_builds
+from buildwright.builds.noticing import Abort, LocksRefused
 from buildwright.builds.running import RunningCommand
 from buildwright.builds.services import BuildServices
 from buildwright.builds.step import NAME_MOST, BuildStep
-from buildwright.builds.steprun import Abort, StepRun
+from buildwright.builds.steprun import StepRun
 from buildwright.builds.writer import BuildWriter
 from buildwright.model.builders import BuilderConfig, StepSpec
 from buildwright.model.locks import LockAccess
@@ -294,8 +295,7 @@ class BuildRunner:
             self.link.interrupt(running.id, why)
         for running in left:
             await running.done
-        for each in step.logs.values():
-            each.note(f"--- {why}\n")
+        step.note_all(f"--- {why}\n")
         await step.finish(result)
         self._step = None
 
@@ -533,6 +533,22 @@ class BuildRunner:
     def wants(self, accesses: Sequence[LockAccess]) -> list[Want]:
         """Lock accesses as the store knows them."""
         return wanted_locks(self.services, accesses, self.link.workerid)
+
+    async def step_wants(self, accesses: Any) -> list[Want]:
+        """A step's lock accesses as the store knows them. Raises LocksRefused."""
+        assignment = self.assignment
+        held = await render(assignment.builder.locks, self.build.properties)
+        try:
+            wants = self.wants(accesses)
+            of_build = {want.lockid for want in self.wants([*(held or ()), *assignment.worker.locks])}
+        except (KeyError, AttributeError, TypeError) as error:
+            raise LocksRefused(f"{accesses!r} are no lock accesses that the configuration knows") from error
+        for want in wants:
+            if want.lockid in of_build:
+                raise LocksRefused(
+                    f"lock {want.name!r} is held by the build itself: its step would wait for ever"
+                )
+        return wants
 
     def pin(self) -> None:
         """The build has used files of this master: nobody else can go on with it."""

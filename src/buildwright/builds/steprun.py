@@ -18,7 +18,7 @@ import contextlib
 import inspect
 import json
 import traceback
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import structlog
@@ -37,14 +37,18 @@ from buildwright.builds.journal import (
     fingerprint,
     hide,
     marks,
+    noted,
     reveal,
+    settled,
 )
 from buildwright.builds.links import Order
+from buildwright.builds.logset import LogSet
+from buildwright.builds.noticing import Abort, LocksRefused, Noticing
 from buildwright.builds.observers import LogObserver
 from buildwright.builds.running import RunningCommand
 from buildwright.builds.step import BuildStep, BuildStepCancelled, BuildStepFailed
-from buildwright.builds.steplogs import MasterOutput, StepLog, slug_of
-from buildwright.builds.stored import command_output, journal_outcome, own_bytes
+from buildwright.builds.steplogs import MasterOutput, StepLog
+from buildwright.builds.stored import command_output, journal_outcome
 from buildwright.builds.writer import BuildWriter, Nowhere
 from buildwright.model.builders import StepSpec
 from buildwright.model.renderable import is_plain, render, settle
@@ -59,16 +63,13 @@ from buildwright.store.units.engine import (
     FORGET_JOURNAL,
     LOCKS_ACQUIRED,
     NEXT_TRY,
-    NOTE,
     NOTE_ADDED_STEPS,
     NOTE_FOREIGN_WAIT,
     SAY_STEP_STATE,
     SET_URLS,
-    SETTLE,
     START_STEP,
 )
-from buildwright.store.units.locks import Want, acquire_for_step, free_step_work
-from buildwright.store.units.logs import LogState, add_log_work
+from buildwright.store.units.locks import acquire_for_step, free_step_work
 from buildwright_worker.protocol import Masker
 
 if TYPE_CHECKING:
@@ -84,43 +85,6 @@ log = structlog.get_logger(__name__)
 # Failures of a command that say nothing of what it did: its worker ended, or was away for longer than its
 # dead-man limit.
 LOST = frozenset({"lost", "deadman"})
-
-
-class Abort(Exception):
-    """The step can't come to an end of its own. ``again``: start it again from its beginning."""
-
-    def __init__(self, why: str, *, again: bool = False) -> None:
-        super().__init__(why)
-        self.why = why
-        self.again = again
-
-
-class LocksRefused(Exception):
-    """The step's locks can't be taken, ever."""
-
-
-class _Noticing:
-    """Awaits a coroutine, and tells when it waits for something while the engine isn't serving it."""
-
-    def __init__(self, coroutine: Awaitable[Any], notice: Callable[[], None]) -> None:
-        self._coroutine = coroutine
-        self._notice = notice
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        inner = self._coroutine.__await__()
-        resume: Callable[[Any], Any] = inner.send
-        value: Any = None
-        while True:
-            try:
-                waited = resume(value)
-            except StopIteration as stop:
-                return stop.value
-            self._notice()
-            try:
-                value = yield waited
-                resume = inner.send
-            except BaseException as error:  # handed into the coroutine
-                value, resume = error, inner.throw
 
 
 class StepRun:
@@ -146,17 +110,14 @@ class StepRun:
         self.name = name
         self.number = number
         self.stepid = row.stepid if row is not None else self.services.ids.next("steps")
-        self.logs: dict[str, StepLog] = {}
         self.statistics: dict[str, Any] = {}
         self.urls: list[dict[str, str]] = []
         self.spec = spec
         self._row = row
-        self._stored_logs = {found.name: found for found in logs}
-        self._own_bytes: dict[int, dict[str, int]] = {}
         self._tries = row.tries if row is not None else 0
+        self._logs = LogSet(self.stepid, self.services, runner.writer, runner.mask, self._tries, logs)
         self._entries = list(entries)
         self._journal = Journal(self.stepid, self._tries, entries)
-        self._observers: dict[str, list[LogObserver]] = {}
         self._running: dict[str, RunningCommand] = {}
         self._serving = 0  # engine calls that the step's code waits in
         self._own_work = 0  # those of them that run the step's own coroutines
@@ -165,7 +126,6 @@ class StepRun:
         self._has_locks = False
         self._task: asyncio.Task[Any] | None = None
         self._abort: Abort | None = None
-        self._observer_error: Exception | None = None
         self._stop: str | None = None
         self._interrupting: asyncio.Task[None] | None = None
         self._stop_wanted: set[asyncio.Future[None]] = set()  # of those who wait with `wait`
@@ -201,8 +161,8 @@ class StepRun:
             except LocksRefused as error:
                 result = self._failed(error)
             await self._end_commands(self._stop or "the step is over")
-            if self._observer_error is not None:
-                result = self._failed(self._observer_error)
+            if self._logs.error is not None:
+                result = self._failed(self._logs.error)
             if self._stop is not None and result != RETRY:
                 result = CANCELLED
             return await self.finish(result)
@@ -242,7 +202,7 @@ class StepRun:
         row = self._row
         assert row is not None
         if row.complete_at is None:
-            self._own_bytes = await self.services.store.read(own_bytes(self.stepid, _own_origin(self._tries)))
+            await self._logs.load_own_bytes()
         if row.arguments is None:
             await self._render()
             return True
@@ -284,7 +244,7 @@ class StepRun:
         for name, observer in step._early_observers:  # noqa: SLF001 - a step and its run are one
             self.observe(name, observer)
         self._task = asyncio.get_running_loop().create_task(
-            _awaited(_Noticing(_coroutine(step.run()), self._notice_wait)), name=f"step {self.name}"
+            _awaited(Noticing(_coroutine(step.run()), self._notice_wait)), name=f"step {self.name}"
         )
         try:
             result = await self._task
@@ -338,12 +298,10 @@ class StepRun:
             hidden = bool(await settle(condition(result, step)) if callable(condition) else condition)
         except Exception as error:
             result = step.results = self._failed(error)
-        for each in list(self.logs.values()):
-            each.tell_finished()
-        if self._observer_error is not None and result not in (EXCEPTION, CANCELLED, RETRY):
-            result = step.results = self._failed(self._observer_error)
-        for each in self.logs.values():
-            each.close()
+        self._logs.tell_finished()
+        if self._logs.error is not None and result not in (EXCEPTION, CANCELLED, RETRY):
+            result = step.results = self._failed(self._logs.error)
+        self._logs.close()
         for running in self._running.values():
             running.step_finished()
         if not self._added_steps and self._journalled:
@@ -382,15 +340,11 @@ class StepRun:
         self._journal = Journal(self.stepid, self._tries)
         self._entries = []
         self._noticed = False
-        self._observers = {}
         self.writer.add(
             NEXT_TRY(stepid=self.stepid, new_try=self._tries), FORGET_JOURNAL(of_stepid=self.stepid)
         )
-        for name in list(self._stored_logs):
-            self.log(name)
-        for each in self.logs.values():
-            each.note(f"--- the step starts again (try {self._tries + 1}): {why}\n")
-            each.begin_try(_own_origin(self._tries))
+        self._logs.note_all(f"--- the step starts again (try {self._tries + 1}): {why}\n")
+        self._logs.begin_try(self._tries)
         step = self.runner.fresh_step(self)
         self.step = step
         step.name = self.name
@@ -418,6 +372,7 @@ class StepRun:
         written.
         """
         self.writer = Nowhere()
+        self._logs = LogSet(self.stepid, self.services, self.writer, self.runner.mask, self._tries, ())
         await self.reload_arguments()
         await self._drive()
 
@@ -426,9 +381,9 @@ class StepRun:
         outcome.
         """
         command = RemoteCommand("", {})
-        for stored in self._stored_logs.values():
-            if stored.logid == entry.logid:
-                command.useLog(self.log(stored.name))
+        stdio = self._logs.by_id(entry.logid)
+        if stdio is not None:
+            command.useLog(stdio)
         running = RunningCommand(command, request, self.writer, self.link, entry.acked)
         self._running[running.id] = running
         self.link.open(Order(running.id, "", {}), running)
@@ -439,8 +394,7 @@ class StepRun:
         self.follow_open_commands()
         for running in self._running.values():
             await running.done
-        for name in list(self._stored_logs):
-            self.log(name).note(f"--- {why}\n")
+        self._logs.note_all(f"--- {why}\n")
         return await self.finish(RETRY)
 
     def abandon(self) -> list[RunningCommand]:
@@ -577,7 +531,7 @@ class StepRun:
     async def _take_locks(self) -> None:
         if not self.step.locks:
             return
-        wants = await self._wanted_locks(self.step.locks)
+        wants = await self.runner.step_wants(self.step.locks)
         self._has_locks = True
         services = self.services
         began = services.clock.monotonic()
@@ -608,22 +562,6 @@ class StepRun:
             self.writer.add(ADD_LOCKS_DURATION(buildid=self.runner.build.buildid, waited_us=waited_us))
             self._say(self._summary(done=False))
 
-    async def _wanted_locks(self, accesses: Any) -> list[Want]:
-        """The step's locks as the store knows them. Raises LocksRefused."""
-        assignment = self.runner.assignment
-        held = await render(assignment.builder.locks, self.runner.build.properties)
-        try:
-            wants = self.runner.wants(accesses)
-            of_build = {want.lockid for want in self.runner.wants([*(held or ()), *assignment.worker.locks])}
-        except (KeyError, AttributeError, TypeError) as error:
-            raise LocksRefused(f"{accesses!r} are no lock accesses that the configuration knows") from error
-        for want in wants:
-            if want.lockid in of_build:
-                raise LocksRefused(
-                    f"lock {want.name!r} is held by the build itself: its step would wait for ever"
-                )
-        return wants
-
     # -- what a step asks of the outside ------------------------------------------------------------------
 
     async def run_command(self, command: RemoteCommand) -> None:
@@ -651,7 +589,7 @@ class StepRun:
                 raise Abort("a finished step asks for more than it had asked for")
             if entry is None:
                 stdio = command.logs.get("stdio")
-                self.writer.add(self._note(request, stdio.logid if stdio else None))
+                self.writer.add(noted(request, stdio.logid if stdio else None))
             elif entry.outcome is not None:
                 command.restore(decode(entry.outcome))
             await self._show_stored(set(command.logs.values()), request)
@@ -699,7 +637,7 @@ class StepRun:
             if output is not None:
                 output.begin(request.command_id)
             self.runner.pin()
-            self.writer.add(self._note(request, None))
+            self.writer.add(noted(request, None))
             await self.writer.flush()
             if inspect.iscoroutinefunction(function):
                 self._own_work += 1
@@ -714,7 +652,7 @@ class StepRun:
                 outcome = encode(value)
             except Unstorable as error:
                 raise TypeError(f"what once({key!r}) gave can't be stored: {error}") from error
-            self._settle(request, outcome)
+            self.writer.add(settled(request, outcome))
             await self.writer.flush()
             return decode(outcome)
 
@@ -767,29 +705,6 @@ class StepRun:
         self.abort(why, again=True)
         raise asyncio.CancelledError
 
-    def _note(self, request: Request, logid: int | None) -> Any:
-        return NOTE(
-            stepid=request.stepid,
-            of_try=request.tries,
-            seq=request.seq,
-            kind=request.kind,
-            fingerprint=request.fingerprint,
-            logid=logid,
-            done=0,
-            outcome=None,
-        )
-
-    def _settle(self, request: Request, outcome: bytes) -> None:
-        self.writer.add(
-            SETTLE(
-                of_stepid=request.stepid,
-                of_try=request.tries,
-                of_seq=request.seq,
-                next_record=0,
-                whole=outcome,
-            )
-        )
-
     def note_added_steps(self) -> None:
         """The step has put steps into the build: its journal is kept, to rebuild them."""
         if not self._added_steps:
@@ -798,56 +713,22 @@ class StepRun:
 
     # -- logs and what is shown ---------------------------------------------------------------------------
 
+    @property
+    def logs(self) -> dict[str, StepLog]:
+        """The step's logs so far, by name."""
+        return self._logs.logs
+
     def log(self, name: str, kind: str = "s") -> StepLog:
         """The step's log of that name; added if there is none."""
-        name = storable(name)
-        found = self.logs.get(name)
-        if found is not None:
-            return found
-        stored = self._stored_logs.get(name)
-        state: LogState | None = None
-        own: dict[str, int] = {}
-        if stored is not None:
-            logid, slug, kind = stored.logid, stored.slug, stored.type
-            state = LogState(
-                stored.next_chunk, stored.num_lines, stored.length, json.loads(stored.open_lines)
-            )
-            own = self._own_bytes.get(logid, {})
-        else:
-            logid = self.services.ids.next("logs")
-            taken = {each.slug for each in self.logs.values()} | {
-                each.slug for each in self._stored_logs.values()
-            }
-            slug = slug_of(name, taken)
-            self.writer.call(add_log_work, logid, self.stepid, name, slug, kind)
-        found = self.logs[name] = StepLog(
-            logid,
-            name,
-            slug,
-            kind,
-            self.writer,
-            _own_origin(self._tries),
-            self.services.clock.now_us,
-            self.runner.mask,
-            state,
-            own,
-            self._observer_failed,
-        )
-        for observer in self._observers.get(name, ()):
-            observer.setLog(found)
-            found.subscribe(observer)
-        return found
+        return self._logs.log(name, kind)
 
-    def _observer_failed(self, error: Exception) -> None:
-        self._observer_error = self._observer_error or error
+    def note_all(self, text: str) -> None:
+        """A header line of the engine's own in every log of the step."""
+        self._logs.note_all(text)
 
     def observe(self, name: str, observer: LogObserver) -> None:
-        observer.setStep(self.step)
-        self._observers.setdefault(name, []).append(observer)
-        found = self.logs.get(name)
-        if found is not None:
-            observer.setLog(found)
-            found.subscribe(observer)
+        """Have an observer watch a log, also one that is yet to come."""
+        self._logs.observe(self.step, name, observer)
 
     def _shown(self, value: Any) -> str:
         """A text of the step's code as people may see it."""
@@ -881,21 +762,7 @@ class StepRun:
 
 def _trigger_work(request: Request, arguments: dict[str, Any]) -> Work[None]:
     buildsetid, requests = yield from add_buildset_work(**arguments)
-    yield NOTE(
-        stepid=request.stepid,
-        of_try=request.tries,
-        seq=request.seq,
-        kind=request.kind,
-        fingerprint=request.fingerprint,
-        logid=None,
-        done=1,
-        outcome=encode([buildsetid, list(requests.items())]),
-    )
-
-
-def _own_origin(tries: int) -> str:
-    """The origin of what the step's own code writes in a try."""
-    return f"@{tries}"
+    yield noted(request, None, encode([buildsetid, list(requests.items())]))
 
 
 def _coroutine(value: Any) -> Awaitable[Any]:
