@@ -76,6 +76,13 @@ c["schedulers"] = [schedulers.ForceScheduler(name="force", builderNames=["b"])]
 c["www"] = {"port": "tcp:%d:interface=127.0.0.1" % globals().get("PORT", 8010)}
 """
 
+# Has a process write down at its end which modules it has loaded.
+TELL_MODULES = """
+import atexit, sys
+from pathlib import Path
+atexit.register(lambda: Path({path!r}).write_text("\\n".join(sys.modules)))
+"""
+
 
 @dataclass(frozen=True)
 class Done:

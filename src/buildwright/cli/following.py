@@ -85,7 +85,9 @@ def _say_away(away: Away) -> None:
     click.echo(f"{away.message}\nWaiting for it; builds go on meanwhile.", err=True)
 
 
-async def follow_request(master: Master, requestid: int, printer: Printer) -> int:
+async def follow_request(
+    master: Master, requestid: int, printer: Printer, *, step: str | None = None, log: str | None = None
+) -> int:
     """Follow what becomes of a build request, through all its attempts; gives the result."""
     shown: set[int] = set()
     async with events(master) as woken:
@@ -106,7 +108,7 @@ async def follow_request(master: Master, requestid: int, printer: Printer) -> in
             fresh = [build for build in builds if build["buildid"] not in shown]
             for build in fresh:
                 shown.add(build["buildid"])
-                results = await follow_build(master, build["buildid"], printer)
+                results = await follow_build(master, build["buildid"], printer, step=step, log=log)
                 if results != RETRY:
                     return results
             request = await away_again(lambda: master.one(f"buildrequests/{requestid}"), _say_away)

@@ -9,8 +9,8 @@ import click
 
 from buildwright.cli.client import Master, Where, master_at, on_a_master
 from buildwright.cli.faults import Failure
-from buildwright.cli.following import follow_build, lines
-from buildwright.cli.naming import build_named
+from buildwright.cli.following import follow_build, follow_request, lines
+from buildwright.cli.naming import build_named, request_under_way
 from buildwright.cli.printing import Printer
 from buildwright.model.errors import suggest
 from buildwright.model.results import SKIPPED, SUCCESS, WARNINGS
@@ -43,6 +43,8 @@ async def command(
 ) -> None:
     """Show the logs of BUILD: BUILDER/NUMBER, a build's id, or a builder for its newest build.
 
+    With --follow, a builder stands for its build that runs or is about to.
+
     STEP is a step's name or number; without it, all steps are shown. LOG is the name of a log (most have one
     log, stdio); without it, all logs of the step. On a terminal, standard error is red and what the worker
     says of the command is blue.
@@ -64,15 +66,24 @@ async def command(
     plain = step is not None and log is not None
     printer = Printer(plain=plain, environment=environment)
     async with master_at(where) as master:
-        found = await build_named(master, build)
         if follow:
-            results = await follow_build(master, found["buildid"], printer, step=step, log=log)
+            results = await _follow(master, build, step, log, printer)
             sys.exit(0 if results in (SUCCESS, WARNINGS, SKIPPED) else 1)
+        found = await build_named(master, build)
         steps = await _steps(master, found, step)
         if raw:
             await _raw(master, steps, log, stream)
         else:
             await _show(master, steps, log, tail, printer)
+
+
+async def _follow(master: Master, build: str, step: str | None, log: str | None, printer: Printer) -> int:
+    """Follow a build; of a builder, the one that runs or is still to come."""
+    requestid = await request_under_way(master, build)
+    if requestid is not None:
+        return await follow_request(master, requestid, printer, step=step, log=log)
+    found = await build_named(master, build)
+    return await follow_build(master, found["buildid"], printer, step=step, log=log)
 
 
 async def _steps(master: Master, build: dict[str, Any], wanted: str | None) -> list[dict[str, Any]]:

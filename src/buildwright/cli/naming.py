@@ -29,17 +29,32 @@ async def builder_named(master: Master, name: str) -> dict[str, Any]:
 
 async def build_named(master: Master, text: str) -> dict[str, Any]:
     """The build that ``BUILDER/NUMBER``, an id, or a builder (its newest build) names."""
+    owners = await master.all("builders", name=text)
     builder, slash, number = text.rpartition("/")
-    if slash and number.isascii() and number.isdigit():
+    if not owners and number.isascii() and number.isdigit():
+        if not slash:
+            return await _one(master, f"builds/{number}", text)
         owner = await builder_named(master, builder)
         return await _one(master, f"builders/{owner['builderid']}/builds/{number}", text)
-    if text.isascii() and text.isdigit() and not await master.all("builders", name=text):
-        return await _one(master, f"builds/{text}", text)
-    owner = await builder_named(master, text)
+    owner = owners[0] if owners else await builder_named(master, text)
     builds = await master.all(f"builders/{owner['builderid']}/builds", order="-number", limit=1)
     if not builds:
         raise Failure(f"builder {text!r} has had no build yet: `buildwright force {text}` asks for one")
     return builds[0]
+
+
+async def request_under_way(master: Master, text: str) -> int | None:
+    """The newest build request of the builder that has not ended, if a builder is named and has one."""
+    owners = await master.all("builders", name=text)
+    if not owners:
+        return None
+    requests = await master.all(
+        f"builders/{owners[0]['builderid']}/buildrequests",
+        complete=False,
+        order="-buildrequestid",
+        limit=1,
+    )
+    return requests[0]["buildrequestid"] if requests else None
 
 
 async def _one(master: Master, path: str, text: str) -> dict[str, Any]:
