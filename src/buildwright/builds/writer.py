@@ -27,6 +27,7 @@ import structlog
 
 from buildwright.builds.links import WorkerLink
 from buildwright.store.base import Store
+from buildwright.store.errors import StoreStopped
 from buildwright.store.unit import Fenced, Work
 from buildwright.store.units.engine import Operation, Part, write
 
@@ -160,6 +161,8 @@ class BuildWriter:
                     part.told(result)
             for callback in callbacks:
                 callback()
+        except StoreStopped:  # this process ends; whoever attaches the worker goes on from what is stored
+            self.close()
         except Exception as error:
             log.exception("a build's writer failed", buildid=self.buildid)
             if self._failure is None:

@@ -28,13 +28,14 @@ import structlog
 from buildwright.changes.base import ChangeSource, Intake, Poll, PollError, PollingChangeSource, SecretSource
 from buildwright.model.clock import Clock
 from buildwright.store.base import Store
-from buildwright.store.errors import StoreStopped
+from buildwright.store.errors import StoreError, StoreStopped
 from buildwright.store.units import changes as units
 
 log = structlog.get_logger(__name__)
 
 ATTEMPTS = 5
 TAKE_SECONDS = 5.0
+LEAVE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -119,10 +120,11 @@ class ChangeSources:
             await asyncio.gather(loop, return_exceptions=True)
         runners, self._runners = self._runners, {}
         await self._end_polls(runners.values())
-        with contextlib.suppress(StoreStopped):  # the master's lease ends, and with it its hold on them
+        with contextlib.suppress(StoreError):  # the master's lease ends, and with it its hold on them
             for runner in runners.values():
                 if runner.mine:
-                    await self._store.run(units.leave_source(runner.sourceid, self._masterid))
+                    leave = units.leave_source(runner.sourceid, self._masterid)
+                    await self._store.run(leave, timeout=LEAVE_SECONDS)
 
     def poke(self) -> None:
         """Look now whose time has come."""

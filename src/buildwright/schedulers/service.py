@@ -24,13 +24,14 @@ from buildwright.model.clock import Clock
 from buildwright.schedulers.base import Scheduler
 from buildwright.schedulers.runner import US, BuilderIds, SchedulerRunner
 from buildwright.store.base import Store
-from buildwright.store.errors import StoreStopped
+from buildwright.store.errors import StoreError, StoreStopped
 from buildwright.store.unit import Hint
 from buildwright.store.units import schedulers as units
 
 log = structlog.get_logger(__name__)
 
 JUMP_US = US
+LEAVE_SECONDS = 2.0
 
 
 class Schedulers:
@@ -98,8 +99,8 @@ class Schedulers:
         await self._end_acting()
         mine, self._runners = sorted(self._runners), {}
         if mine:
-            with contextlib.suppress(StoreStopped):  # the master's lease ends, and with it its hold on them
-                await self._store.run(units.leave(mine, self._masterid))
+            with contextlib.suppress(StoreError):  # the master's lease ends, and with it its hold on them
+                await self._store.run(units.leave(mine, self._masterid), timeout=LEAVE_SECONDS)
 
     def poke(self) -> None:
         """Look now."""

@@ -169,6 +169,8 @@ class Workers:
             for entry in each.journal:
                 if entry.kind == "command" and not entry.done:
                     seat.expect(_command_id(entry), entry.acked)
+        if self.seats.get(workerid) is not seat:
+            raise Refused("this master has lost its authority meanwhile, try another one or again")
         answers = seat.answers(hello, lambda which: self._reaped(workerid, which, lingering))
         self._reaping[workerid] = {answer.id for answer in answers if answer.action == "kill"}
         connection.session.welcome(
@@ -187,8 +189,10 @@ class Workers:
         if same_process and lingering and not self._reaping[workerid]:
             await self._end_lingering(workerid, lingering)
             lingering = []
+        known = await services.store.read(facts([each.build.requestid for each in resumed]))
+        if self.seats.get(workerid) is not seat:
+            return seat  # let go of meanwhile
         if resumed:
-            known = await services.store.read(facts([each.build.requestid for each in resumed]))
             log.info(
                 "going on with builds", worker=config.name, builds=[each.build.buildid for each in resumed]
             )
@@ -273,11 +277,7 @@ class Workers:
 
     def _dismiss(self, seat: Seat, why: str) -> None:
         """Let go of a worker and end its connection."""
-        connection = self._connections.pop(seat.workerid, None)
-        if connection is not None:
-            connection.session.detach(why)
-            connection.flush()
-            connection.close(why)
+        self._detach(seat, why)
         self._background(self._let_go(seat))
 
     async def _let_go(self, seat: Seat) -> None:
@@ -348,9 +348,16 @@ class Workers:
     def close(self, why: str) -> None:
         """This master gives up its authority: workers look for another one, their commands go on."""
         self.authority = False
-        connections, self._connections = self._connections, {}
+        seats = list(self.seats.values())
         self.seats.clear()
-        for connection in connections.values():
+        for seat in seats:
+            self._detach(seat, why)
+
+    def _detach(self, seat: Seat, why: str) -> None:
+        """Have a worker look for another master. Nothing can be said to it any more."""
+        connection = self._connections.pop(seat.workerid, None)
+        if connection is not None:
+            seat.disconnected(connection.session, services_now(self.services))
             connection.session.detach(why)
             connection.flush()
             connection.close(why)
