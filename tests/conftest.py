@@ -4,10 +4,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from buildwright.store.base import Store
 from tests.support.postgres import Cluster
 from tests.support.stores import KINDS, postgres_with_tables, sqlite_with_tables, started
+
+
+settings.register_profile("untimed", deadline=None)  # nothing here fails for being slow
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -152,16 +152,20 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.model.secrets import SecretInAFile
 
     class steps:  # noqa: N801 - a namespace
+        from buildwright.builds.shell import ShellMixin
         from buildwright.builds.step import BuildStep
+        from buildwright.steps.composite import CompositeStepMixin
+        from buildwright.steps.files import CopyDirectory, FileExists, MakeDirectory, RemoveDirectory
         from buildwright.steps.git import Git
         from buildwright.steps.master import MasterShellCommand
-        from buildwright.steps.setproperty import SetPropertyFromCommand
-        from buildwright.steps.shell import ShellCommand
-        from buildwright.steps.transfer import FileDownload, FileUpload
+        from buildwright.steps.setproperty import SetProperties, SetProperty, SetPropertyFromCommand
+        from buildwright.steps.shell import Configure, ShellCommand
+        from buildwright.steps.transfer import FileDownload, FileUpload, JSONStringDownload, StringDownload
         from buildwright.steps.trigger import Trigger
 
     class util:  # noqa: N801 - a namespace
-        from buildwright.builds.observers import LogLineObserver
+        from buildwright.builds.commands import RemoteCommand
+        from buildwright.builds.observers import BufferLogObserver, LogLineObserver, LogObserver
         from buildwright.model.builders import BuilderConfig, BuildFactory
         from buildwright.model.filters import ChangeFilter
         from buildwright.model.locks import MasterLock, WorkerLock

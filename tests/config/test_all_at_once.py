@@ -27,7 +27,7 @@ def test_five_mistakes_of_five_kinds(site: Site) -> None:
         import broken
         """
     ) == [
-        "master.cfg:4: c['title'] must be text, not int 3",
+        "master.cfg:4: c['title'] must be text, not int 3 (write it in quotes: '3')",
         "master.cfg:6: unknown key c['builder'] (did you mean 'builders'?)",
         "master.cfg:9: there are two builders named 'a' (the first is at master.cfg:8)",
         "master.cfg:10: builder 'b' has the unknown worker 'worker-on' (did you mean 'worker-one'?)",
@@ -37,7 +37,7 @@ def test_five_mistakes_of_five_kinds(site: Site) -> None:
 
 def test_what_breaks_off_early_says_nothing_of_what_is_only_missing(site: Site) -> None:
     assert site.refused("c = BuildmasterConfig = {}\nc['title'] = 3\nraise ValueError('no network')\n") == [
-        "master.cfg:2: c['title'] must be text, not int 3",
+        "master.cfg:2: c['title'] must be text, not int 3 (write it in quotes: '3')",
         "master.cfg:3: ValueError: no network",
     ]
 
@@ -179,8 +179,8 @@ c['builders'] += [
 c['schedulers'].append(schedulers.SingleBranchScheduler('s2', builderNames=['b1', 'b2'], branch='x'))
 """
     ) == [
-        "master.cfg:13: builder 'b1': tags must be a list of texts, not int 3",
+        "master.cfg:13: builder 'b1': tags must be a list of texts, not int 3 (as in tags=['nightly'])",
         "master.cfg:13: there are two builders named 'b1' (the first is at master.cfg:5)",
-        "master.cfg:14: builder 'b2': tags must be a list of texts, not int 3",
+        "master.cfg:14: builder 'b2': tags must be a list of texts, not int 3 (as in tags=['nightly'])",
         "master.cfg:14: builder 'b2' has the unknown worker 'w9' (add it to c['workers'])",
     ]

@@ -24,9 +24,12 @@ def job(n):
         steps.ShellCommand(name="job", command=[PYTHON, JOB, f"job{{n}}", "{SECONDS}", LEDGER]),
         steps.ShellCommand(name="after", command=["true"]),
     ])
-c['builders'] = [util.BuilderConfig(name=f"b{{n}}", workernames=[f"w{{n % 3}}"], factory=job(n)) for n in
-range({BUILDS})] c['schedulers'] = [schedulers.ForceScheduler(name="force", builderNames=[b.name for b in
-c['builders']])] c['www'] = {{'port': PORT}}
+names = [f"b{{n}}" for n in range({BUILDS})]
+c['builders'] = [
+    util.BuilderConfig(name=name, workernames=[f"w{{n % 3}}"], factory=job(n)) for n, name in enumerate(names)
+]
+c['schedulers'] = [schedulers.ForceScheduler(name="force", builderNames=names)]
+c['www'] = {{'port': PORT}}
 """
 
 
