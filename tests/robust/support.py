@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.support.processes import Farm, eventually
@@ -64,6 +65,15 @@ async def said(made: Farm, text: str, times: int = 1) -> bool:
 def told(made: Farm) -> str:
     """The master's log."""
     return made.master.output.read_text()
+
+
+def alive(pid: str) -> bool:
+    """Whether a process runs."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
 
 
 def no_traceback(made: Farm) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.robust.support import done, force, no_traceback, ready, told
+from tests.robust.support import alive, done, force, no_traceback, ready, told
 from tests.support.processes import Farm, farm
 
 ODD = r'''
@@ -107,4 +107,4 @@ async def test_a_defect_leaves_no_build_open(tmp_path: Path, db_url: str) -> Non
 def _running(made: Farm) -> list[tuple[str, str]]:
     starts = {job: made.ledger / f"{job}.starts" for job in ("broken", "later") if made.starts(job)}
     pids = [(job, pid) for job, path in starts.items() for pid in path.read_text().split()]
-    return [(job, pid) for job, pid in pids if Path(f"/proc/{pid}").exists()]
+    return [(job, pid) for job, pid in pids if alive(pid)]

@@ -231,8 +231,8 @@ class Master:
     def _gauges(self) -> Mapping[str, float]:
         seats = self.core.workers.seats.values()
         return {
-            "builds_running": len(self.core.distributor.running),
-            "workers_attached": sum(seat.session is not None for seat in seats),
+            "buildwright_master_running_builds": len(self.core.distributor.running),
+            "buildwright_master_attached_workers": sum(seat.session is not None for seat in seats),
         }
 
 

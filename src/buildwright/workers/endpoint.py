@@ -1,6 +1,7 @@
 """The WebSocket that workers connect to: a thin shell around the protocol's `MasterSession`.
 
-A worker names itself by HTTP Basic on the upgrade. Whatever a peer sends that isn't understood closes its
+A worker names itself by HTTP Basic on the upgrade. Attaching goes on to its end also when the connection is
+gone meanwhile; then the loss is noted, as always. Whatever a peer sends that isn't understood closes its
 connection and changes nothing else; its commands go on, and it may connect again.
 """
 
@@ -17,6 +18,7 @@ import structlog
 from aiohttp import WebSocketError, WSMessage, WSMsgType, web
 
 from buildwright.model.workers import WorkerConfig
+from buildwright.store.errors import StoreError
 from buildwright.workers.attaching import Connection, Refused, Workers
 from buildwright.workers.seats import Seat
 from buildwright_worker.protocol import MAX_FRAME, MasterSession, ProtocolError
@@ -114,6 +116,7 @@ class Shell:
         self._sender: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._connection = Connection(self._session, self.flush, self.close)
+        self._attaching: asyncio.Task[Seat] | None = None
         self._seat: Seat | None = None
 
     async def run(self) -> None:
@@ -134,16 +137,28 @@ class Shell:
             if self._sender is not None:
                 await self._sender
             await self._socket.close()
+        except StoreError as error:
+            log.warning("a worker can't be attached", worker=self._config.name, why=str(error))
+            await self._socket.close(code=1013, message=b"the master's database doesn't answer; try again")
         finally:
-            if self._seat is not None:
-                await asyncio.shield(
-                    self._loop.create_task(self._workers.disconnected(self._seat, self._connection))
-                )
+            if self._attaching is not None:
+                await asyncio.shield(self._loop.create_task(self._gone(self._attaching)))
+
+    async def _gone(self, attaching: asyncio.Task[Seat]) -> None:
+        """The connection is gone, perhaps in the middle of attaching, which comes to its end first."""
+        try:
+            seat = await attaching
+        except (Refused, StoreError):
+            return  # told already, or there is nobody to be told any more
+        await self._workers.disconnected(seat, self._connection)
 
     async def _serve(self) -> None:
         for event in self._session.events():
             if isinstance(event, HelloReceived):
-                self._seat = await self._workers.attach(self._config, self._connection, event.hello)
+                self._attaching = self._loop.create_task(
+                    self._workers.attach(self._config, self._connection, event.hello)
+                )
+                self._seat = await asyncio.shield(self._attaching)
                 self.flush()
         while await self._receive():
             self._dispatch()
