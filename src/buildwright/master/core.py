@@ -150,12 +150,13 @@ class Core:
     async def reconfigure(self, snapshot: Snapshot) -> None:
         """Go over to another configuration; what fails before its names are stored changes nothing."""
         registry = await registered(self.store, snapshot, self.membership.masterid, self._next_generation())
-        self.snapshot = self.services.snapshot = snapshot
+        registry.schedulers = self.services.registry.schedulers  # until the new ones are known
         self.services.registry = registry
-        for seat in self.workers.seats.values():
-            seat.config = snapshot.workers.get(seat.name, seat.config)
         await self.schedulers.reconfigure(snapshot.schedulers.values())
         registry.schedulers = dict(self.schedulers.ids)
+        self.snapshot = self.services.snapshot = snapshot
+        for seat in self.workers.seats.values():
+            seat.config = snapshot.workers.get(seat.name, seat.config)
         await self.sources.reconfigure(snapshot.change_sources.values())
         self.distributor.configuration_changed()
 

@@ -46,18 +46,25 @@ class Sweeper:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(EVERY)
             for name, look in self._looks:
                 if name not in self._under_way:
-                    self._under_way[name] = loop.create_task(self._look(name, look), name=f"sweep {name}")
+                    self._begin(name, look)
 
-    async def _look(self, name: str, look: Look) -> None:
+    def _begin(self, name: str, look: Look) -> None:
         try:
             waited = look()
-            if waited is not None:
-                await waited
+        except Exception:
+            log.exception("a sweep failed", of=name)
+            return
+        if waited is not None:
+            loop = asyncio.get_running_loop()
+            self._under_way[name] = loop.create_task(self._end(name, waited), name=f"sweep {name}")
+
+    async def _end(self, name: str, waited: Awaitable[object]) -> None:
+        try:
+            await waited
         except StoreStopped:
             pass
         except StoreError as error:
