@@ -19,6 +19,7 @@ from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
+from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from .protocol import MAX_FRAME
@@ -60,8 +61,8 @@ class Connection(asyncio.Protocol):
         return bool(self._why)
 
     def send(self, frame: bytes) -> None:
-        """Send a binary message, unless the connection has ended meanwhile."""
-        if self.opened.done() and not self.lost.done() and not self._why:
+        """Send a binary message, unless the connection has ended or is ending."""
+        if self._websocket.state is State.OPEN and not self.lost.done() and not self._why:
             self._websocket.send_binary(frame)
             self._write()
 
