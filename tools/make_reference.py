@@ -76,8 +76,8 @@ WWW = {
     "ws_ping_interval": "Accepted.",
 }
 PROTOCOLS = {
-    "buildwright": "A port of their own for workers: a dict with `port` and `interface`. Without it they "
-    "connect at `/worker` of the web port.",
+    "buildwright": "A port of their own for workers: a dict with `port` and `interface` "
+    "(127.0.0.1 by default). Without it they connect at `/worker` of the web port.",
     "msgpack_experimental_v7": "Accepted with a warning: stock Buildbot workers can't attach yet.",
     "null": "Accepted.",
     "pb": "Accepted with a warning: stock Buildbot workers can't attach yet.",
