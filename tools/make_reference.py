@@ -235,7 +235,7 @@ def _first(thing: Any) -> str:
 
 def command_line() -> str:
     text = "# Command line\n\n"
-    context = click.Context(main, info_name="buildwright", terminal_width=100)
+    context = click.Context(main, info_name="buildwright", terminal_width=100, **main.context_settings)
     text += f"## buildwright\n\n```text\n{main.get_help(context)}\n```\n"
     for name in SUBCOMMANDS:
         command = main.get_command(context, name)
