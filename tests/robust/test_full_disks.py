@@ -114,6 +114,7 @@ builder("quick", job("quick", 0.1))
         (build,) = await done(made)
         assert build["results"] == 0, build
         await made.check_job(build["buildid"], "job", "loud")
+        fill(inside(worker.pid, directory / ".buildwright"))  # what the spool has given back
         # Without room for the list of what it runs, it takes no work, and says so.
         _, requests = await force(made, "quick")
         (requestid,) = requests.values()
