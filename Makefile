@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PORT ?= 8010
 SEEDS ?= 200
+SEED ?=
+TRACE ?=
 JOBS ?= auto
 ONLY ?=
 ARGS ?=
@@ -43,8 +45,8 @@ mutants: $(STAMP) ## break one promise's guard at a time; each must turn its tes
 	tools/debian_packages.sh test
 	$(BIN)/python tests/mutants/run.py $(ARGS)
 
-simulate: $(STAMP) ## seeded runs of masters and workers under faults on virtual time; SEEDS=n
-	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+simulate: $(STAMP) ## masters and workers under faults on virtual time; SEEDS=n, or SEED=n TRACE=1 for one
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) $(if $(TRACE),--trace),--seeds $(SEEDS)) $(ARGS)
 
 lock: ## resolve the dependencies anew and write requirements/*.txt (needs uv)
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/lock.sh
