@@ -494,7 +494,8 @@ class Distributor:
         if not isinstance(outcome, Claimed):
             return True
         self._paused.pop(request.requestid, None)
-        if self._links.get(link.workerid) is not link or link.fence != fence:
+        same = self._links.get(link.workerid) is link and link.fence == fence
+        if not same or outcome.buildid in self.running:
             return False  # it has attached anew meanwhile, and whoever has it now goes on with its builds
         self._run(
             link,
@@ -527,9 +528,10 @@ class Distributor:
         runner.start()
 
     def _ended(self, runner: BuildRunner) -> None:
-        self.running.pop(runner.buildid, None)
         workerid = runner.link.workerid
-        self._occupied.get(workerid, {}).pop(runner.buildid, None)
+        if self.running.get(runner.buildid) is runner:
+            del self.running[runner.buildid]
+            self._occupied.get(workerid, {}).pop(runner.buildid, None)
         if workerid in self._links:
             self.wake(self._builders_of(self._links[workerid]))
         self.on_end(workerid)

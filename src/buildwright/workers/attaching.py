@@ -140,6 +140,9 @@ class Workers:
             seat = None
         if seat is None:
             seat = self.seats[workerid] = Seat(workerid, config, fence)
+        # Runners of a former seat may still be ending; they must not be taken for drivers of their builds.
+        former = [runner for runner in self.distributor.builds_of(workerid) if runner.link is not seat]
+        await asyncio.gather(*(runner.drop() for runner in former))
         seat.fence = fence
         seat.paused = attached.paused
         before = seat.session
