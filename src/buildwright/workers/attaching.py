@@ -108,9 +108,12 @@ class Workers:
                         info=_shown_info(hello),
                     )
                 )
-            except Fenced as refusal:
+                return await self._seat(workerid, config, connection, hello, attached)
+            except Fenced as refusal:  # our lease is over, or another master has attached it meanwhile
+                seat = self.seats.get(workerid)
+                if seat is not None:
+                    await self._let_go(seat)
                 raise Refused(str(refusal)) from refusal
-            return await self._seat(workerid, config, connection, hello, attached)
 
     async def _only_one(self, workerid: int, config: WorkerConfig, hello: Hello) -> None:
         """Refuse another process of a worker that is attached and answers."""
