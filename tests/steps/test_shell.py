@@ -176,6 +176,7 @@ class Telling(steps.BuildStep):
     renderables = ["secret"]
     async def run(self):
         self.addCompleteLog("told", "it is " + self.secret)
+        self.setProperty("told", {{"by": [self.secret]}})
         self.description = ["told", self.secret]
         raise ValueError(self.secret)
 builder("b", steps.ShellCommand(command=["echo", util.Secret("key")]), Telling(name="telling"))
@@ -185,6 +186,7 @@ builder("b", steps.ShellCommand(command=["echo", util.Secret("key")]), Telling(n
     assert built.log("shell").out == b"<key>\n"
     assert built.log("telling", "told").out == b"it is <key>"
     assert "<key>" in built.step("telling").state
+    assert built.properties["told"] == {"by": ["<key>"]}
     assert b"ValueError: <key>" in built.log("telling", "err.text").out
     for path in it.basedir.glob("state.sqlite*"):
         assert b"correct horse" not in path.read_bytes()

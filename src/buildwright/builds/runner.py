@@ -521,14 +521,17 @@ class BuildRunner:
                 self.secrets[name] = value
         return self.secrets
 
-    def mask(self, data: bytes) -> bytes:
-        """Text that may be stored or shown."""
+    @property
+    def masker(self) -> Masker:
+        """What masks the secrets that were rendered in this build so far."""
         secrets = self.secrets
-        if not secrets:
-            return data
         if self._masker is None or self._masked != len(secrets):
             self._masker, self._masked = Masker(secrets.items()), len(secrets)
-        return self._masker.mask(data)
+        return self._masker
+
+    def mask(self, data: bytes) -> bytes:
+        """Text that may be stored or shown."""
+        return self.masker.mask(data) if self.secrets else data
 
     def wants(self, accesses: Sequence[LockAccess]) -> list[Want]:
         """Lock accesses as the store knows them."""
@@ -571,6 +574,12 @@ class BuildRunner:
             SAVE_PROPERTIES(buildid=self.buildid, properties=text), Hint("builds", self.buildid, "properties")
         )
 
+    def _property_set(self, name: str, value: Any, source: str) -> None:
+        """A property was set: it is written with the next unit, a secret in it only by its name."""
+        if self.secrets:
+            self.build.properties.properties[name] = (self.masker.mask_value(value), source)
+        self.writer.mark(self)
+
     def _set_properties(self) -> None:
         resumed = self.assignment.resumed
         if resumed is not None and resumed.build.properties != "{}":
@@ -590,7 +599,7 @@ class BuildRunner:
         properties.build = build
         properties.secrets.update(build.properties.secrets)
         properties.secret_source = self.services.secret
-        properties.on_change = lambda *_: self.writer.mark(self)
+        properties.on_change = self._property_set
         properties.sourcestamps = build.sources
         build.properties = properties
 

@@ -82,9 +82,9 @@ class Serving:
         if own_port:
             app = web.Application()
             self._serve_workers(app)
-            host = protocols.interface or LOOPBACK
+            host = protocols.interface or (None if self._has_tokens else LOOPBACK)
             port = await self._listen(app, host, protocols.port or 0, tls)
-            self.worker_url = f"{'wss' if tls else 'ws'}://{host}:{port}{WORKER_PATH}"
+            self.worker_url = f"{'wss' if tls else 'ws'}://{host or LOOPBACK}:{port}{WORKER_PATH}"
 
     def _serve_workers(self, app: web.Application) -> None:
         app.router.add_get(WORKER_PATH, self._endpoint.handle)
