@@ -123,15 +123,27 @@ def builder(name: str, description: str, *workers: str) -> BuilderRow:
     return BuilderRow(name, description, None, "[]", None, workers)
 
 
-async def test_two_masters_register_the_same_names(world: World, postgres_store_url: str) -> None:
-    """New rows and changed ones alike, whatever the order of the two configurations."""
+@pytest.mark.parametrize("what", ["projects", "workers", "builders", "changes"])
+async def test_two_masters_register_the_same_names(world: World, postgres_store_url: str, what: str) -> None:
+    """New rows and changed ones alike, whatever the order of the two configurations.
+
+    Each kind by itself: the first rows that are new to both make one wait for the other's end.
+    """
 
     async def scene() -> tuple[Unit[Any], Unit[Any], tuple[list[str], Master, Master]]:
         one, two = await world.master(), await world.master()
-        names = [world.name("b") for _ in range(4)]
+        names = [world.name("b") for _ in range(2)]
         workers = [world.name("w") for _ in range(2)]
         projects = {world.name("p"): None, world.name("p"): None}
-        await world.store.run(register(one.id, [builder(name, "old") for name in names[2:]], [], {}))
+        known = names if what != "builders" else []
+        await world.store.run(
+            register(
+                one.id,
+                [builder(name, "old" if what == "changes" else "new") for name in known],
+                workers if what != "workers" else [],
+                projects if what != "projects" else {},
+            )
+        )
         rows = [builder(name, "new", *workers) for name in names]
         return (
             register(one.id, rows, workers, projects),
@@ -169,11 +181,14 @@ async def test_a_registration_and_a_claim(world: World, postgres_store_url: str)
         assert (row["description"], row["next_number"]) == ("new", 2)
 
 
-async def test_two_masters_register_the_same_schedulers(world: World, postgres_store_url: str) -> None:
+@pytest.mark.parametrize("known", [0, 3])
+async def test_two_masters_register_the_same_schedulers(
+    world: World, postgres_store_url: str, known: int
+) -> None:
     async def scene() -> tuple[Unit[Any], Unit[Any], list[Wish]]:
-        names = [world.name("s") for _ in range(4)]
-        await world.store.run(schedulers.register([Wish(name) for name in names[2:]]))
-        wishes = [Wish(name, changes=True, upstreams=(names[0], names[3])) for name in names]
+        names = [world.name("s") for _ in range(3)]
+        await world.store.run(schedulers.register([Wish(name) for name in names[:known]]))
+        wishes = [Wish(name, changes=True, upstreams=(names[0], names[2])) for name in names]
         return schedulers.register(wishes), schedulers.register(wishes[::-1]), wishes
 
     for met in await both_ways(postgres_store_url, world, scene):

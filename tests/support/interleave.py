@@ -68,7 +68,10 @@ class Met(Generic[C]):
 
 
 class Runner:
-    """A unit on a connection of its own; before each statement and the commit it stops until it is let on."""
+    """A unit on a connection of its own; before each statement and the commit it stops until it is let on.
+
+    A statement with several sets of parameters is several here: a meeting may come between them.
+    """
 
     def __init__(self, connection: asyncpg.Connection, unit: Unit[Any]) -> None:
         self._connection = connection
@@ -109,11 +112,11 @@ class Runner:
                     rows: list[tuple[Any, ...]] = []
                     if isinstance(request, Hint):
                         hints.append(request)
+                    elif isinstance(request, Many):
+                        for params in request.params:
+                            await self._statement(Bound(request.statement, params))
                     else:
-                        await self._permit()
                         rows = await self._statement(request)
-                        self.done += 1
-                        self._moved.set()
                     request = generator.send(rows)
             except StopIteration as end:
                 result = end.value
@@ -122,14 +125,12 @@ class Runner:
             await self._permit()
         self.ended.result, self.ended.hints = result, hints
 
-    async def _statement(self, request: Bound | Many) -> list[tuple[Any, ...]]:
+    async def _statement(self, request: Bound) -> list[tuple[Any, ...]]:
+        await self._permit()
         compiled = request.statement.compiled(POSTGRESQL)
-        if isinstance(request, Many):
-            await self._connection.executemany(
-                compiled.sql, [compiled.arguments(each) for each in request.params]
-            )
-            return []
         rows = await self._connection.fetch(compiled.sql, *compiled.arguments(request.params))
+        self.done += 1
+        self._moved.set()
         return [tuple(row) for row in rows]
 
     async def _permit(self) -> None:
