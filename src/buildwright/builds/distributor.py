@@ -492,6 +492,9 @@ class Distributor:
             return True
         self._lock_waits.over(request.requestid)
         if not isinstance(outcome, Claimed):
+            if request.attempts:  # perhaps its lost attempt lingers: nobody need ask again at once
+                later = services.clock.monotonic() + RETRY_PAUSE
+                self._paused[request.requestid] = (request.attempts, later)
             return True
         self._paused.pop(request.requestid, None)
         same = self._links.get(link.workerid) is link and link.fence == fence

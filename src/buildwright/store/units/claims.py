@@ -371,6 +371,7 @@ def claim(
         return Claimed(*own[0]) if own else Gone()
     attempts, waited = held[0]
     if attempts and (yield _LINGERING(of_requestid=requestid)):
+        yield from _say(requestid, "commands of its lost attempt may still run")
         return Gone()
     if wants:
         obstacle = yield from acquire_work(wants, requestid, 0, masterid, now_us)
