@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from buildwright.logs import append
 from buildwright.logs.append import CHUNK_SIZE, Piece, finish, split
-from buildwright.logs.lines import assemble, raw_text, stdio_contents
+from buildwright.logs.lines import assemble
 from buildwright.store.units.logs import Chunk, LogState
 from tests.logs.model import Model, appends
 
@@ -98,10 +98,3 @@ def test_finish_completes_half_lines_in_the_order_of_their_beginnings() -> None:
     ]
     assert after == LogState(5, 3, 18, {})
     assert finish(after, 8) == ([], after)
-
-
-def test_texts() -> None:
-    lines = [("o", b"one"), ("o", b""), ("e", b"b\xff\xc3"), ("h", "ü".encode())]
-    assert stdio_contents(lines) == "oone\no\neb\ufffd\ufffd\nhü\n"
-    assert raw_text(lines) == "one\n\nb\ufffd\ufffd\nü\n"
-    assert stdio_contents([]) == raw_text([]) == ""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from buildwright.builds.collapse import can_be_collapsed, next_for
+from buildwright.builds.collapse import can_be_collapsed
 from buildwright.store.units.collapse import WaitingRequest, WaitingSource
 
 
@@ -72,9 +72,3 @@ def test_only_lower_into_higher_of_the_same_builder() -> None:
     assert not can_be_collapsed(request(1), request(2))
     assert not can_be_collapsed(request(1), request(1))
     assert not can_be_collapsed(request(2, builderid=2), request(1))
-
-
-def test_the_nearest_later_one_is_found() -> None:
-    waiting = [request(5), request(3, source(branch="x")), request(2), request(4)]
-    assert next_for(request(3), waiting) is waiting[3]
-    assert next_for(request(5), waiting) is None

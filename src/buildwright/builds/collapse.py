@@ -13,7 +13,7 @@ that wait behind it; the store then does it (:mod:`buildwright.store.units.colla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from buildwright.model.builders import BuilderConfig
@@ -34,12 +34,6 @@ def can_be_collapsed(newer: WaitingRequest, older: WaitingRequest) -> bool:
     return all(_same(source, sources[source.codebase]) for source in newer.sources) and _given(
         newer
     ) == _given(older)
-
-
-def next_for(request: WaitingRequest, others: Iterable[WaitingRequest]) -> WaitingRequest | None:
-    """The nearest of the later requests that ``request`` can make room for by the rule."""
-    later = sorted((other for other in others if other.id > request.id), key=lambda other: other.id)
-    return next((other for other in later if can_be_collapsed(other, request)), None)
 
 
 async def collapsed(

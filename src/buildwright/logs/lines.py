@@ -8,8 +8,7 @@ bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import groupby
+from collections.abc import Iterable
 
 from buildwright.store.units.logs import Chunk
 
@@ -49,23 +48,3 @@ def assemble(chunks: Iterable[Chunk], first: int, end: int) -> list[Line]:
         wanted = texts[max(first - chunk.first_line, 0) : end - chunk.first_line]
         lines.extend([(stream, text) for text in wanted])
     return lines
-
-
-def stdio_contents(lines: Sequence[Line]) -> str:
-    """Lines as Buildbot's ``contents`` of a stdio log: its stream's letter before each, a newline after."""
-    runs: list[bytes] = []
-    for stream, run in groupby(lines, _stream):
-        letter = stream.encode()
-        runs += (letter, (b"\n" + letter).join([text for _, text in run]), b"\n")
-    return b"".join(runs).decode("utf-8", "replace")
-
-
-def raw_text(lines: Sequence[Line]) -> str:
-    """Lines as text, each with a newline after it."""
-    texts = [text for _, text in lines]
-    texts.append(b"")
-    return b"\n".join(texts).decode("utf-8", "replace")
-
-
-def _stream(line: Line) -> str:
-    return line[0]
