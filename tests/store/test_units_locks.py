@@ -137,6 +137,18 @@ async def test_a_request_that_starts_with_other_locks_leaves_the_queues(world: W
     assert await world.queue(two) == [(who.id, 1)]
 
 
+async def test_what_is_wanted_may_change_while_it_waits(world: World) -> None:
+    """Another worker's access to the same lock, say: what is held is what was wanted last."""
+    (lock,) = await world.locks(2)
+    holder = await world.running(wants=[exclusive(lock)])
+    who, sharer = await candidate(world), await candidate(world)
+    assert isinstance(await tried(world, who, [counting(lock)]), NotFree)
+    assert isinstance(await tried(world, who, [exclusive(lock)]), NotFree)
+    await world.store.run(world.finishing(holder))
+    assert isinstance(await tried(world, who, [exclusive(lock)]), Claimed)
+    assert isinstance(await tried(world, sharer, [counting(lock)]), NotFree)
+
+
 async def test_nobody_waits_in_a_circle(world: World) -> None:
     """The first in one queue is before the other in every queue, though it came to the second one later."""
     both, left, right = await world.locks(1, 1, 1)

@@ -102,10 +102,10 @@ _QUEUE_UP = Statement(
             granted=0,
             queued_at=sa.bindparam("now_us"),
         )
-        .on_conflict_do_update(  # its place stays; another master may look after it now
+        .on_conflict_do_update(  # its place stays; what it wants and who looks after it may be other now
             index_elements=["lockid", "buildrequestid", "stepid"],
-            set_={"masterid": sa.bindparam("masterid")},
-            where=_c.masterid != sa.bindparam("masterid"),
+            set_={name: sa.bindparam(name) for name in ("masterid", "mode", "count")},
+            where=sa.or_(*(_c[name] != sa.bindparam(name) for name in ("masterid", "mode", "count"))),
         )
     ),
 )
