@@ -143,10 +143,15 @@ class Workers:
             seat = None
         if seat is None:
             seat = self.seats[workerid] = Seat(workerid, config, fence)
-        # Runners of a former seat may still be ending; they must not be taken for drivers of their builds.
-        former = [runner for runner in self.distributor.builds_of(workerid) if runner.link is not seat]
-        await asyncio.gather(*(runner.drop() for runner in former))
+        # From here on nobody who drives a build under this seat is refused for its former number. Those who
+        # were refused already, or sat in a former seat, may still be ending: they drive nothing any more.
         seat.fence = fence
+        former = [
+            runner
+            for runner in self.distributor.builds_of(workerid)
+            if runner.link is not seat or runner.writer.closed
+        ]
+        await asyncio.gather(*(runner.drop() for runner in former))
         seat.paused = attached.paused
         before = seat.session
         if before is not None:

@@ -151,8 +151,10 @@ class Seat:
         return list(self._commands)
 
     def expect(self, command_id: str, next_record: int) -> None:
-        """A build of the store has this command open, with records below ``next_record`` committed."""
-        self._commands.setdefault(command_id, _Command(next_record))
+        """A build that nobody drives here yet has this command open, with records below ``next_record``
+        committed; what came beyond was lost with its former driver.
+        """
+        self._commands[command_id] = _Command(next_record)
 
     def answers(self, hello: Hello, reaped: Callable[[str], None]) -> list[CommandAnswer]:
         """What to say to each command that the worker holds: go on with it, or be rid of it, which means to
