@@ -20,6 +20,7 @@ c['builders'] = [util.BuilderConfig(name="b", workernames=["w"], factory=util.Bu
 ]))]
 c['schedulers'] = [schedulers.ForceScheduler(name="force", builderNames=["b"])]
 c['multiMaster'] = True
+c['logStore'] = 'database'
 c['www'] = {'port': PORT}
 """
 
