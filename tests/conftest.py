@@ -10,7 +10,6 @@ from buildwright.store.base import Store
 from tests.support.postgres import Cluster
 from tests.support.stores import KINDS, postgres_with_tables, sqlite_with_tables, started
 
-
 settings.register_profile("untimed", deadline=None)  # nothing here fails for being slow
 settings.load_profile("untimed")
 
