@@ -458,3 +458,21 @@ builder("b", Waits(name="waits"))
     built = await it.finished(request)
     assert built.outline == [("waits", CANCELLED)], built
     assert built.properties.get("told") == ("enough" if how == "release" else None)
+
+
+async def test_a_build_that_is_not_wanted(start: Start) -> None:
+    it = await start(
+        """
+def broken(build):
+    raise ValueError("no idea")
+builder("b", steps.ShellCommand(command=["true"]), do_build_if=lambda build: build.number > 1)
+builder("c", steps.ShellCommand(command=["true"]), do_build_if=broken)
+"""
+    )
+    built = await it.build()
+    assert (built.results, built.outline) == (SKIPPED, [])
+    built = await it.build()
+    assert (built.results, built.outline) == (SUCCESS, [("shell", SUCCESS)])
+    built = await it.build("c")
+    assert (built.results, built.outline) == (EXCEPTION, [])
+    assert "do_build_if failed: ValueError('no idea')" in built.state

@@ -193,15 +193,13 @@ class BuildRunner:
 
     async def _go(self) -> int | None:
         self._set_properties()
-        state = "building"
         try:
             if self.assignment.resumed is not None:
                 await self._resume(self.assignment.resumed)
-            elif not await self._wanted():
-                self._results, self._terminated, state = SKIPPED, True, "skipped"
-                self._planned = []
+            elif await self._wanted():
+                self.writer.add(SAY_STATE(buildid=self.buildid, state="building"))
             else:
-                self.writer.add(SAY_STATE(buildid=self.buildid, state=state))
+                self._planned = []
             while self._planned:
                 await self._run_step(self._planned.pop(0))
         except Abort as abort:
@@ -212,10 +210,19 @@ class BuildRunner:
         return await self._end()
 
     async def _wanted(self) -> bool:
+        """Whether the builder's ``do_build_if`` lets the build run; else its result is set."""
         condition = self.assignment.builder.do_build_if
         if condition is None:
             return True
-        return bool(await settle(condition(self.build)))
+        try:
+            if await settle(condition(self.build)):
+                return True
+        except Exception as error:
+            log.error("do_build_if failed", builder=self.assignment.builder.name, error=repr(error))
+            self._results, self._texts = EXCEPTION, [f"do_build_if failed: {error!r}"]
+            return False
+        self._results = SKIPPED
+        return False
 
     async def _end(self) -> int | None:
         results = self._results
@@ -427,6 +434,8 @@ class BuildRunner:
             step.equip(self.build, run)
             await run.reload_arguments()  # they decide how its result counts
             self._count(row.results if row.results is not None else SUCCESS, run)
+        if not resumed.steps and not await self._wanted():  # its owner died before it came to a step
+            self._planned = []
         if self._planned:
             place = self._planned[0].configured
             if place is not None and stored[place:] != now[place:]:
