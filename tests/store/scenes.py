@@ -18,7 +18,7 @@ from buildwright.store import schema
 from buildwright.store.base import Store
 from buildwright.store.unit import Unit
 from buildwright.store.units import leases
-from buildwright.store.units.attach import attach
+from buildwright.store.units.attach import adopt, attach
 from buildwright.store.units.buildsets import add_buildset
 from buildwright.store.units.claims import Claimed, claim, finish_build_work
 from buildwright.store.units.engine import Fence, Operation, Part, write
@@ -89,15 +89,16 @@ class World:
         return await self.attached(ids.workers[name], master, boot)
 
     async def attached(self, workerid: int, master: Master, boot: str = "boot") -> Fence:
-        gained = await self.store.run(self.attaching(workerid, master, boot))
-        return Fence(workerid, gained.attachment, master.id)
+        gained = await self.store.run(self.attaching(workerid, master))
+        fence = Fence(workerid, gained.attachment, master.id)
+        await self.store.run(self.adopting(fence, boot))
+        return fence
 
-    def attaching(
-        self, workerid: int, master: Master, boot: str = "boot", ledger: str = "ledger"
-    ) -> Unit[Any]:
-        return attach(
-            workerid=workerid, masterid=master.id, term=master.term, boot=boot, ledger=ledger, info="{}"
-        )
+    def attaching(self, workerid: int, master: Master) -> Unit[Any]:
+        return attach(workerid=workerid, masterid=master.id, term=master.term, info="{}")
+
+    def adopting(self, fence: Fence, boot: str = "boot", ledger: str = "ledger") -> Unit[Any]:
+        return adopt(**fence._asdict(), boot=boot, ledger=ledger)
 
     async def requests(self, *builderids: int, priority: int = 0, **more: Any) -> list[int]:
         """The requests of one buildset, in the order of the builders."""

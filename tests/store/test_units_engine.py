@@ -29,6 +29,7 @@ from buildwright.store.units.engine import (
     SAY_STATE,
     SETTLE,
     START_STEP,
+    Fence,
     Part,
 )
 from buildwright.store.units.logs import LogState, add_log_work, append_work
@@ -168,13 +169,21 @@ async def test_attaching_moves_builds_and_tells_who_held_the_worker(world: World
     build, other = await world.running(), await world.running()
     workerid = build.fence.workerid
     master = await world.master()
-    call = world.attaching(workerid, master, "new boot", "new ledger")
+    call = world.attaching(workerid, master)
     first = await world.store.run(call)
     assert first == (2, build.fence.masterid, "boot", "ledger", False, False)
     assert await world.store.run(call) == first, "run again: what was there before it first ran"
     assert (await world.row(schema.workers, workerid))["attachment"] == 2
-    again = await world.store.run(world.attaching(workerid, master, "new boot", "new ledger"))
-    assert again == (3, master.id, "new boot", "new ledger", False, False)
+    again = await world.store.run(world.attaching(workerid, master))
+    assert again == (3, master.id, "boot", "ledger", False, False), (
+        "nobody has said that it is another process"
+    )
+    fence = Fence(workerid, 3, master.id)
+    await world.store.run(world.adopting(fence, "new boot", "new ledger"))
+    third = await world.store.run(world.attaching(workerid, master))
+    assert third == (4, master.id, "new boot", "new ledger", False, False)
+    with pytest.raises(Fenced):
+        await world.store.run(world.adopting(fence))
     (row,) = await world.builds_of(build.requestid)
     assert row["masterid"] == (await world.request_row(build.requestid))["claimed_by"] == master.id
     (row,) = await world.builds_of(other.requestid)
@@ -190,9 +199,7 @@ async def test_attaching_needs_the_lease(world: World) -> None:
         await world.store.run(world.attaching(fence.workerid, master))
     await world.store.run(leases.leave(master.id, term))
     with pytest.raises(Fenced):
-        await world.store.run(
-            attach(workerid=fence.workerid, masterid=master.id, term=term, boot="b", ledger="l", info="{}")
-        )
+        await world.store.run(attach(workerid=fence.workerid, masterid=master.id, term=term, info="{}"))
     assert (await world.row(schema.workers, fence.workerid))["attachment"] == fence.attachment
 
 

@@ -115,7 +115,7 @@ workers = sa.Table(
     sa.Column("boot_id", Text),
     sa.Column("ledger_id", Text),
     # The call that made the attachment, and who held the worker before it: what the call is answered when it
-    # is run again. JSON: [key, master, boot id, ledger id].
+    # is run again. JSON: [key, master].
     sa.Column("attached_call", Text),
     _version(),
 )

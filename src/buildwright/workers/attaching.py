@@ -6,9 +6,11 @@ one that was attached before, commands go on. If it is another process, the comm
 (its ledger is the same: it has made sure of that) or must be taken for running (another ledger): attempts
 that had a command open end with RETRY, in the second case they linger.
 
-A hello may be answered late, when the store was away: by then the worker may have attached to another master,
-which is fenced by this answer that nobody hears. So each master looks about once a second whether the store
-still knows its workers under the numbers it knows; if not, it lets go of the worker, which says hello anew.
+A hello may be answered late, when the store was away. By then the worker may have connected to another
+master, or a new process may run in its place: whoever is attached is fenced by this answer that nobody hears,
+and what the hello said is no longer true. So nothing is ended because of a hello before the worker has
+answered again on its connection; and each master looks about once a second whether the store still knows its
+workers under the numbers that it knows. If not, it lets go of the worker, which says hello anew.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from buildwright.store.units.attach import (
     Attached,
     Entry,
     OpenBuilds,
+    adopt,
     attach,
     detach,
     lingering_builds,
@@ -103,8 +106,6 @@ class Workers:
                         workerid=workerid,
                         masterid=services.registry.masterid,
                         term=self._term,
-                        boot=hello.boot,
-                        ledger=hello.ledger,
                         info=_shown_info(hello),
                     )
                 )
@@ -121,15 +122,19 @@ class Workers:
         seat = self.seats.get(workerid)
         if before is None or seat is None:
             return
-        if hello.boot != seat.boot:
-            token = before.session.probe(services_now(self.services))
-            answered = before.pongs[token] = asyncio.get_running_loop().create_future()
-            before.flush()
-            done, _ = await asyncio.wait({answered}, timeout=PROBE_SECONDS)
-            if done and self._connections.get(workerid) is before:
-                log.warning("a second process of a worker was refused", worker=config.name)
-                raise Refused(f"another process of worker {config.name!r} is attached and answers")
+        another = hello.boot != seat.boot
+        if another and await self._answers(before) and self._connections.get(workerid) is before:
+            log.warning("a second process of a worker was refused", worker=config.name)
+            raise Refused(f"another process of worker {config.name!r} is attached and answers")
         before.close("the worker has connected again")
+
+    async def _answers(self, connection: Connection) -> bool:
+        """Whether a worker answers on this connection now."""
+        token = connection.session.probe(services_now(self.services))
+        answered = connection.pongs[token] = asyncio.get_running_loop().create_future()
+        connection.flush()
+        done, _ = await asyncio.wait({answered}, timeout=PROBE_SECONDS)
+        return bool(done)
 
     async def _seat(
         self, workerid: int, config: WorkerConfig, connection: Connection, hello: Hello, attached: Attached
@@ -156,8 +161,13 @@ class Workers:
         before = seat.session
         if before is not None:
             seat.disconnected(before, services_now(services))
-        stored = await services.store.read(open_builds(workerid))
         same_process = attached.previous_boot == hello.boot
+        lingering = await services.store.read(lingering_builds(workerid))
+        if (
+            (not same_process and attached.previous_boot is not None) or hello.lost or lingering
+        ) and not await self._answers(connection):
+            raise Refused("it does not answer any more, and what its hello said may be out of date")
+        stored = await services.store.read(open_builds(workerid))
         unknown = self._unconfigured(stored)
         if not same_process:
             same_ledger = attached.previous_ledger == hello.ledger
@@ -165,7 +175,7 @@ class Workers:
             stored = await self._end_broken(seat, stored, why, None, lingering=not same_ledger)
             seat.forget(list(seat.open_commands))
             if same_ledger:
-                await self._end_lingering(workerid, await services.store.read(lingering_builds(workerid)))
+                await self._end_lingering(workerid, lingering)
         elif hello.lost:
             gone = {each.id: each.why for each in hello.lost}
             why = "; ".join(dict.fromkeys(gone.values()))
@@ -173,6 +183,16 @@ class Workers:
             seat.forget(gone)
         if unknown:
             stored = await self._end(fence, stored, unknown, "its builder is not configured any more")
+        if not same_process:
+            await services.store.insist(
+                adopt(
+                    workerid=workerid,
+                    attachment=fence.attachment,
+                    masterid=fence.masterid,
+                    boot=hello.boot,
+                    ledger=hello.ledger,
+                )
+            )
         lingering = await services.store.read(lingering_builds(workerid))
         running = {runner.buildid for runner in self.distributor.builds_of(workerid)}
         resumed = _resumed(stored, running)

@@ -158,16 +158,31 @@ class Shell:
                 self._attaching = self._loop.create_task(
                     self._workers.attach(self._config, self._connection, event.hello)
                 )
-                self._seat = await asyncio.shield(self._attaching)
-                self.flush()
-        while await self._receive():
+        assert self._attaching is not None
+        receiving = self._loop.create_task(self._receive())
+        try:
+            # What comes before the welcome are pings and answers to them.
+            while not self._attaching.done():
+                await asyncio.wait({receiving, self._attaching}, return_when=asyncio.FIRST_COMPLETED)
+                if receiving.done():
+                    if not receiving.result():
+                        return
+                    self._dispatch()
+                    receiving = self._loop.create_task(self._receive())
+            self._seat = await self._attaching
+            self.flush()
+            more = await receiving
+        finally:
+            receiving.cancel()
+        while more:
             self._dispatch()
+            more = await self._receive()
 
     async def _receive(self) -> bool:
         message = await self._socket.receive()
         if message.type is WSMsgType.BINARY:
             self._session.receive(message.data, self._clock.monotonic())
-            if self._session.hello is None or self._seat is None:
+            if self._seat is None:
                 self.flush()
             return True
         if message.type is WSMsgType.TEXT:
@@ -178,9 +193,14 @@ class Shell:
 
     def _dispatch(self) -> None:
         seat = self._seat
-        assert seat is not None
         for event in self._session.events():
-            if isinstance(event, RecordsReceived):
+            if isinstance(event, PongReceived):
+                waiting = self._connection.pongs.pop(event.token, None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(None)
+            elif seat is None:
+                raise ProtocolError(f"{type(event).__name__} before the welcome")
+            elif isinstance(event, RecordsReceived):
                 seat.take(event.id, event.first, event.records)
             elif isinstance(event, PullReceived):
                 seat.pulled(event.id, event.offset, event.length)
@@ -193,10 +213,6 @@ class Shell:
                 self._workers.distributor.worker_changed(seat)
             elif isinstance(event, GoodbyeReceived):
                 self._workers.leave(seat, self._connection, event.why)
-            elif isinstance(event, PongReceived):
-                waiting = self._connection.pongs.pop(event.token, None)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(None)
             elif isinstance(event, RefusedReceived):
                 self._workers.refuse(seat)
         self.flush()

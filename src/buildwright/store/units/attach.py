@@ -4,9 +4,12 @@
 master; from its commit on every write of a former owner fails. Only then are journal and acknowledged
 positions read (:func:`open_builds`), and only then is the worker answered.
 
-Who held the worker before decides whether commands of its builds are alive, and the attachment overwrites it.
-So the row keeps that with the call's key: a call that is run again, because the answer to its commit was
-lost, is answered as the first time.
+Which process of the worker held the builds decides whether their commands are alive. A hello can be answered
+after its process has ended, so attaching leaves that as it is; :func:`adopt` notes the process once it has
+answered again and its predecessor's builds are dealt with.
+
+Who held the worker before is overwritten by the attachment, so the row keeps it with the call's key: a call
+that is run again, because the answer to its commit was lost, is answered as the first time.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ _l = schema.logs.c
 
 
 class Attached(NamedTuple):
-    """The new attachment, and who held the worker before: its master, the boot id of the worker's process."""
+    """The new attachment, and who held the worker before: its master, and the worker's process by boot and
+    ledger id.
+    """
 
     attachment: int
     previous_master: int | None
@@ -133,14 +138,23 @@ _BUMP = Statement(
         attachment=_w.attachment + 1,
         masterid=sa.bindparam("to_masterid"),
         connected=1,
-        boot_id=sa.bindparam("boot"),
-        ledger_id=sa.bindparam("ledger"),
         info=sa.bindparam("about"),
         attached_call=sa.bindparam("call"),
         graceful=0,
         version=_w.version + 1,
     )
     .returning(_w.attachment),
+)
+_ADOPT = Statement(
+    "attach.adopt",
+    sa.update(schema.workers)
+    .where(
+        _w.id == sa.bindparam("workerid"),
+        _w.attachment == sa.bindparam("of_attachment"),
+        _w.masterid == sa.bindparam("of_masterid"),
+    )
+    .values(boot_id=sa.bindparam("boot"), ledger_id=sa.bindparam("ledger"), version=_w.version + 1)
+    .returning(_w.id),
 )
 _MOVE_BUILDS = Statement(
     "attach.move_builds",
@@ -251,36 +265,37 @@ _LINGERING = Statement(
 )
 
 
-def attach(*, workerid: int, masterid: int, term: int, boot: str, ledger: str, info: str) -> Unit[Attached]:
+def attach(*, workerid: int, masterid: int, term: int, info: str) -> Unit[Attached]:
     """Attach a worker. Raises Fenced when this master's own lease is over."""
-    return _attach(workerid, masterid, term, boot, ledger, info, key=secrets.token_hex(8))
+    return _attach(workerid, masterid, term, info, key=secrets.token_hex(8))
 
 
 @unit
-def _attach(
-    workerid: int, masterid: int, term: int, boot: str, ledger: str, info: str, *, key: str
-) -> Work[Attached]:
+def _attach(workerid: int, masterid: int, term: int, info: str, *, key: str) -> Work[Attached]:
     if not (yield _LEASE(of_masterid=masterid, of_term=term)):
         raise Fenced("this master's lease is over")
-    ((previous, boot_before, ledger_before, paused, graceful, attachment, call),) = yield _HELD(
-        workerid=workerid
-    )
+    ((previous, boot, ledger, paused, graceful, attachment, call),) = yield _HELD(workerid=workerid)
     if call is not None and json.loads(call)[0] == key:
-        _, previous, boot_before, ledger_before = json.loads(call)
-        return Attached(attachment, previous, boot_before, ledger_before, bool(paused), bool(graceful))
+        return Attached(attachment, json.loads(call)[1], boot, ledger, bool(paused), bool(graceful))
     ((attachment,),) = yield _BUMP(
-        workerid=workerid,
-        to_masterid=masterid,
-        boot=boot,
-        ledger=ledger,
-        about=info,
-        call=json.dumps([key, previous, boot_before, ledger_before]),
+        workerid=workerid, to_masterid=masterid, about=info, call=json.dumps([key, previous])
     )
     moved = yield _MOVE_BUILDS(of_workerid=workerid, to_masterid=masterid)
     if moved:
         yield _MOVE_REQUESTS(requestids=[requestid for (requestid,) in moved], to_masterid=masterid)
     yield Hint("workers", workerid, "connected")
-    return Attached(attachment, previous, boot_before, ledger_before, bool(paused), bool(graceful))
+    return Attached(attachment, previous, boot, ledger, bool(paused), bool(graceful))
+
+
+@unit
+def adopt(*, workerid: int, attachment: int, masterid: int, boot: str, ledger: str) -> Work[None]:
+    """Note which process of the worker is attached. Raises Fenced when another attachment has followed."""
+    if not (
+        yield _ADOPT(
+            workerid=workerid, of_attachment=attachment, of_masterid=masterid, boot=boot, ledger=ledger
+        )
+    ):
+        raise Fenced("the worker is attached elsewhere")
 
 
 @unit
