@@ -27,6 +27,7 @@ REASONS: dict[str, tuple[str, ...]] = {
     "the worker's process died": (
         "kill a worker", "lose a worker", "a worker is stopped", "a worker retires",
     ),
+    "the worker process that ran it ended": ("kill a worker", "lose a worker", "a worker is stopped"),
     "the worker lost the command (lost)": ("a worker is stopped",),
     "the worker was away for more than": (
         "cut a worker off", "cut a master off", "cut a worker off beyond its grace", "kill a worker",

@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, action="append", help="run this one; may be given several times")
     parser.add_argument("--trace", action="store_true", help="with --seed: show all that happened")
     parser.add_argument("--faults", type=int, help="how many faults (default: 10 to 14)")
+    parser.add_argument("--first-failure", action="store_true", help="end with the first seed that fails")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at once")
     given = parser.parse_args(arguments)
     if os.environ.get("PYTHONHASHSEED") != "0":
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = given.seed or range(given.first, given.first + given.seeds)
     if len(seeds) == 1:
         return _one(seeds[0], given.faults, trace=given.trace)
-    return _many(seeds, given.faults, given.jobs)
+    return _many(seeds, given.faults, given.jobs, first_failure=given.first_failure)
 
 
 def _one(seed: int, faults: int | None, *, trace: bool) -> int:
@@ -71,7 +72,7 @@ def _short(text: str) -> str:
     return text if len(text) < 900 else f"{text[:350]} [...] {text[-500:]}"
 
 
-def _many(seeds: Sequence[int], faults: int | None, jobs: int) -> int:
+def _many(seeds: Sequence[int], faults: int | None, jobs: int, *, first_failure: bool) -> int:
     began = time.monotonic()
     failed: list[Report] = []
     total: Counter[str] = Counter()
@@ -84,6 +85,8 @@ def _many(seeds: Sequence[int], faults: int | None, jobs: int) -> int:
         if report.found:
             failed.append(report)
             print(f"{chr(13) if live else ''}{summary(report)}", flush=True)
+            if first_failure:
+                return 1
         if live or count % 100 == 0 or count == len(seeds):
             line = f"{count} of {len(seeds)} seeds, {len(failed)} failed, {time.monotonic() - began:.0f} s"
             print(f"\r{line}" if live else line, end="" if live else "\n", flush=True)

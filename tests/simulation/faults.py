@@ -204,6 +204,16 @@ class Faults:
         store.unreachable = False
         store.look()
 
+    async def database_slow(self) -> None:
+        """For one master: what it writes may be overtaken by what happens elsewhere."""
+        master = self.master()
+        if not master.alive or not hasattr(master, "store"):
+            return
+        store = master.store
+        before, store.slow = store.slow, self.chance.choice((0.3, 1.0, 3.0))
+        await self.for_a_while(2, 8)
+        store.slow = before
+
     async def lose_hints(self) -> None:
         stores = self.world.stores()
         for store in stores:
@@ -262,6 +272,7 @@ KINDS: dict[str, tuple[int, Fault]] = {
     "the database is away beyond the leases": (1, Faults.database_away_long),
     "the database is full": (2, Faults.database_full),
     "a master can't reach the database": (3, Faults.database_unreachable),
+    "the database is slow for a master": (3, Faults.database_slow),
     "hints are lost": (2, Faults.lose_hints),
     "a clock is set back": (1, Faults.set_clock_back),
     "a reload": (2, Faults.reload),

@@ -27,6 +27,8 @@ from tests.simulation.world import World
 BUSY = 30.0  # virtual seconds in which builds are asked for and faults begin
 ASKED = 13  # for builds; schedules and triggers add theirs
 BUILDS = 20  # that there are at least
+SCHEDULER_SECONDS = 6.0  # after which a scheduler that couldn't act has tried again
+LEASE_SECONDS = 13.0  # after which others have what a master had that is gone
 QUIET = 300.0  # virtual seconds after the healing within which everything must have come to its end
 
 
@@ -225,6 +227,8 @@ class _Run:
     async def _quiet(self) -> bool:
         """Close the schedules once the changes are used, and wait for the end of everything."""
         end = self.loop.time() + QUIET
+        gone = any(master.gone for master in self.world.masters)
+        await asyncio.sleep(SCHEDULER_SECONDS + (LEASE_SECONDS if gone else 0.0))
         await self._until(lambda: not self._any("scheduler_changes"), end)
         await self.people.close_schedules()
         return await self._until(self._is_quiet, end)

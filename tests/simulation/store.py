@@ -51,7 +51,10 @@ CREATE TRIGGER w_attach AFTER UPDATE OF attachment ON workers BEGIN
 END;
 CREATE TRIGGER w_grant AFTER UPDATE OF granted ON lock_claims
 WHEN NEW.granted = 1 AND OLD.granted = 0 AND EXISTS (
-  SELECT 1 FROM lock_claims c WHERE c.lockid = NEW.lockid AND c.id < NEW.id AND c.granted = 0
+  SELECT 1 FROM lock_claims c WHERE c.lockid = NEW.lockid AND c.granted = 0
+  AND (SELECT min(f.id) FROM lock_claims f WHERE f.buildrequestid = c.buildrequestid AND f.stepid = c.stepid)
+    < (SELECT min(f.id) FROM lock_claims f
+       WHERE f.buildrequestid = NEW.buildrequestid AND f.stepid = NEW.stepid)
 ) BEGIN
   INSERT INTO w_violations (promise, text, at) VALUES (
     'P7', 'request ' || NEW.buildrequestid || ' got lock ' || NEW.lockid || ' before an earlier one', w_now()
