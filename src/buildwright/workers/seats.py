@@ -1,9 +1,10 @@
 """A worker's seat at this master: its attachment, its open commands, and the connection it has just now.
 
-The seat outlives connections. A command that is opened stays here until its result's acknowledgement; when
-the worker connects again, the session resumes each from the record that comes next here, and starts again
-what the worker hasn't heard of. Records and a pull that arrive before the build's runner has opened the
-command (it is replaying its journal) are kept until it does; the worker's window bounds them.
+The seat outlives connections. A command that is opened stays here until its result's acknowledgement. When
+the worker connects again, it is told to go on from the record that is committed, since it drops all before
+that; what it sends again and was read here before is left out. What it hasn't heard of is started again.
+Records and a pull that arrive before the build's runner has opened the command (it is replaying its journal)
+are kept until it does; the worker's window bounds them.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ log = structlog.get_logger(__name__)
 
 
 class _Command:
-    """An open command: ``next`` is the record that comes next from the worker."""
+    """An open command. Of its records, those below ``next`` were read here, those below ``seen`` came on this
+    connection or were committed before it, and those below ``acked`` are committed.
+    """
 
-    __slots__ = ("asked", "early", "next", "order", "sink")
+    __slots__ = ("acked", "asked", "early", "next", "order", "over", "seen", "sink")
 
     def __init__(self, next_record: int) -> None:
         self.next = next_record
+        self.seen = next_record
+        self.acked = next_record
+        self.over = False  # its result is committed, but the worker can't be told yet
         self.order: Order | None = None
         self.sink: CommandSink | None = None
         self.early: list[tuple[int, Sequence[Record]]] = []
@@ -128,12 +134,24 @@ class Seat:
         return ended
 
     def acknowledge(self, command_id: str, next_record: int, *, last: bool) -> None:
-        if last:
+        command = self._commands.get(command_id)
+        if command is not None:
+            command.acked = max(command.acked, next_record)
+            command.over = command.over or last
+            self._acknowledge(command_id, command)
+
+    def _acknowledge(self, command_id: str, command: _Command) -> None:
+        """Tell the worker what is committed, of what it has sent on this connection."""
+        session = self.session
+        if session is None or command_id not in session.open:
+            return
+        upto = min(command.acked, command.seen)
+        if upto:
+            session.ack(command_id, upto)
+        if command.over and command.seen >= command.acked:
             self._commands.pop(command_id, None)
             self._interrupts.pop(command_id, None)
-        if self.session is not None and command_id in self.session.open:
-            self.session.ack(command_id, next_record)
-            self._flush()
+        self._flush()
 
     def answer(self, command_id: str, offset: int, data: bytes, *, eof: bool) -> None:
         if self.session is not None and command_id in self.session.open:
@@ -163,8 +181,13 @@ class Seat:
         said = []
         for held in hello.commands:
             command = self._commands.get(held.id)
+            if command is not None and command.over:
+                del self._commands[held.id]
+                said.append(CommandAnswer(held.id, "forget", command.acked))
+                continue
             if command is not None:
-                said.append(CommandAnswer(held.id, "resume", command.next))
+                command.seen = command.acked
+                said.append(CommandAnswer(held.id, "resume", command.acked))
                 continue
             if held.state == "done":
                 said.append(CommandAnswer(held.id, "forget", held.next_record))
@@ -187,7 +210,11 @@ class Seat:
         self.full = None
         held = {each.id for each in hello.commands}
         for command_id, command in list(self._commands.items()):
-            if command_id not in held and command.order is not None:
+            if command_id in held:
+                continue
+            if command.over:
+                del self._commands[command_id]
+            elif command.order is not None:
                 self._start(command)
         for command_id, why in list(self._interrupts.items()):
             if command_id in session.open:
@@ -206,6 +233,14 @@ class Seat:
         """Records that the session has received."""
         command = self._commands.get(command_id)
         if command is None:
+            return
+        command.seen = first + len(records)
+        if command.acked > first:  # some of it was committed when the connection before this one went
+            self._acknowledge(command_id, command)
+        known = command.next - first
+        if known > 0:
+            first, records = command.next, records[known:]
+        if not records:
             return
         command.next = first + len(records)
         if command.sink is None:
