@@ -1,7 +1,7 @@
 """The command: many seeds on several cores, or one of them with all that happened.
 
-Each seed runs in a process of its own, forked from one that has everything imported: nothing of one run
-reaches the next, and a run that never ends is killed. Texts hash the same in every process, so that a seed
+A few seeds at a time run in a process that is forked from one with everything imported, and goes with all
+that it left suspended; a run that never ends is killed. Texts hash the same in every process, so that a seed
 plays the same wherever it is run.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import io
 import os
 import pickle
 import select
@@ -22,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from tests.simulation.run import Report, run
 
 LIMIT = 60  # seconds that one seed may take
+BATCH = 5  # seeds that a process runs: making one costs as much as a fifth of a run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,46 +110,68 @@ def reports(seeds: Sequence[int], faults: int | None, jobs: int) -> Iterator[Rep
     run(0, faults=0)  # everything that is made at the first use is made before the forks
     gc.collect()
     gc.freeze()
-    waiting = list(reversed(seeds))
-    running: dict[int, tuple[int, int, float, bytearray]] = {}  # pipe -> (process, seed, since, what it said)
+    waiting = [seeds[at : at + BATCH] for at in range(0, len(seeds), BATCH)][::-1]
+    running: dict[int, _Batch] = {}  # by the pipe that it writes to
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                seed = waiting.pop()
-                pipe, process = _forked(seed, faults)
-                running[pipe] = process, seed, time.monotonic(), bytearray()
+                batch = _Batch(waiting.pop(), faults)
+                running[batch.pipe] = batch
             ready, _, _ = select.select(list(running), [], [], 1.0)
             for pipe in ready:
-                process, seed, _, said = running[pipe]
                 data = os.read(pipe, 1 << 16)
-                said += data
+                running[pipe].said += data
                 if not data:
-                    del running[pipe]
-                    os.close(pipe)
-                    os.waitpid(process, 0)
-                    yield pickle.loads(said) if said else Report(seed, ["P6 the run died, or never ended"])
-            for process, _, since, _ in running.values():
-                if time.monotonic() - since > LIMIT:
-                    os.kill(process, signal.SIGKILL)
+                    found, left = running.pop(pipe).end()
+                    yield from found
+                    if left:  # the first of them was its end
+                        yield Report(left[0], ["P6 the run died, or never ended"])
+                        waiting.append(left[1:])
+            for batch in running.values():
+                batch.kill_if_late()
     finally:
-        for pipe, (process, *_) in running.items():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
-            os.close(pipe)
+        for batch in running.values():
+            batch.kill()
+            batch.end()
 
 
-def _forked(seed: int, faults: int | None) -> tuple[int, int]:
-    """A process that runs the seed: the pipe that it writes its report to, and its number."""
-    ours, theirs = os.pipe()
-    process = os.fork()
-    if process:
-        os.close(theirs)
-        return ours, process
-    try:
-        gc.disable()  # it is over soon
-        os.close(ours)
-        with open(theirs, "wb") as out:  # noqa: PTH123 - a descriptor
-            pickle.dump(run(seed, faults=faults), out)
-    finally:
-        os._exit(0)
+class _Batch:
+    """A process that runs some seeds and writes their reports to a pipe."""
+
+    def __init__(self, seeds: Sequence[int], faults: int | None) -> None:
+        self.seeds = seeds
+        self.said = bytearray()
+        self._end = time.monotonic() + LIMIT * len(seeds)
+        self.pipe, theirs = os.pipe()
+        self._process = os.fork()
+        if self._process:
+            os.close(theirs)
+            return
+        try:
+            gc.disable()  # it is over soon
+            os.close(self.pipe)
+            with open(theirs, "wb") as out:  # noqa: PTH123 - a descriptor
+                for seed in seeds:
+                    pickle.dump(run(seed, faults=faults), out)
+                    out.flush()
+        finally:
+            os._exit(0)
+
+    def kill_if_late(self) -> None:
+        if time.monotonic() > self._end:
+            self.kill()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process, signal.SIGKILL)
+
+    def end(self) -> tuple[list[Report], Sequence[int]]:
+        """The reports that it has written, and the seeds of which there is none."""
+        os.waitpid(self._process, 0)
+        os.close(self.pipe)
+        said = io.BytesIO(self.said)
+        found: list[Report] = []
+        with contextlib.suppress(EOFError, pickle.UnpicklingError):
+            while True:
+                found.append(pickle.load(said))
+        return found, self.seeds[len(found) :]

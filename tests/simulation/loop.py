@@ -80,14 +80,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
     """See the module's docstring."""
 
     _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
-    _timer_cancelled_count: int
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
         self._chance = chance
         self._now = 1000.0
         self._spins = 0
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []  # a heap
+        self._count = 0
         self.tasks: list[asyncio.Task[Any]] = []  # kept: a task that is dropped must not be collected
         self.set_task_factory(self._make_task)
 
@@ -111,8 +111,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         timer = asyncio.TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._scheduled, timer)
-        timer._scheduled = True  # type: ignore[attr-defined]
+        self._count += 1
+        heapq.heappush(self._timers, (when, self._count, timer))
         return timer
 
     def ready_again(self, handles: list[asyncio.Handle]) -> None:
@@ -142,17 +142,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """Nobody sleeps who has to be woken."""
 
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It is left out when its time comes."""
+
     def _run_once(self) -> None:
-        ready, scheduled = self._ready, self._scheduled
+        ready, timers = self._ready, self._timers
         if not ready:
             self._jump()
-        while scheduled and scheduled[0]._when <= self._now:  # type: ignore[attr-defined]
-            timer = heapq.heappop(scheduled)
-            timer._scheduled = False  # type: ignore[attr-defined]
-            if timer._cancelled:
-                self._timer_cancelled_count -= 1
-            else:
-                ready.append(timer)
+        while timers and timers[0][0] <= self._now:
+            ready.append(heapq.heappop(timers)[2])
         batch = list(ready)
         ready.clear()
         self._spins += len(batch)
@@ -172,21 +170,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _jump(self) -> None:
         """Let time go on to the next timer of somebody who lives."""
-        scheduled = self._scheduled
-        while scheduled:
-            timer = scheduled[0]
-            if timer._cancelled:
-                self._timer_cancelled_count -= 1
-            else:
-                owner = timer._context.get(OWNER)  # type: ignore[attr-defined]
-                if owner is None or owner.alive:
-                    break
-            heapq.heappop(scheduled)
-            timer._scheduled = False  # type: ignore[attr-defined]
-        if not scheduled:
-            raise Stuck("everybody waits, and no timer runs")
-        self._now = max(self._now, scheduled[0]._when)  # type: ignore[attr-defined]
-        self._spins = 0
+        timers = self._timers
+        while timers:
+            when, _, timer = timers[0]
+            owner = timer._context.get(OWNER)  # type: ignore[attr-defined]
+            if not timer.cancelled() and (owner is None or owner.alive):
+                self._now = max(self._now, when)
+                self._spins = 0
+                return
+            heapq.heappop(timers)
+        raise Stuck("everybody waits, and no timer runs")
 
     def _shuffled(self, batch: list[asyncio.Handle]) -> list[asyncio.Handle]:
         """The batch with the processes' turns as chance decides."""

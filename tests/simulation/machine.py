@@ -55,7 +55,7 @@ class Script:
                 "e" if chance.random() < 0.25 else "o",
                 b"%d " % self.number + chance.choice(PIECES) * chance.choice((1, 1, 3)),
             )
-            for _ in range(chance.randrange(5))
+            for _ in range(chance.randrange(4))
         ]
 
     @cached_property

@@ -16,6 +16,7 @@ from unittest.mock import patch
 import structlog
 
 from buildwright.master import membership
+from buildwright.schedulers import runner as scheduling
 from buildwright.workers import missing
 from tests.simulation.checker import Checker, LocksWatch
 from tests.simulation.config import ONCE
@@ -25,9 +26,9 @@ from tests.simulation.people import People
 from tests.simulation.world import World
 
 BUSY = 30.0  # virtual seconds in which builds are asked for and faults begin
-ASKED = 13  # for builds; schedules and triggers add theirs
+ASKED = 11  # for builds; schedules and triggers add theirs
 BUILDS = 20  # that there are at least
-SCHEDULER_SECONDS = 6.0  # after which a scheduler that couldn't act has tried again
+SCHEDULER_SECONDS = 3.0  # after which a scheduler that couldn't act has tried again
 LEASE_SECONDS = 13.0  # after which others have what a master had that is gone
 QUIET = 300.0  # virtual seconds after the healing within which everything must have come to its end
 
@@ -132,6 +133,7 @@ def quick_leases() -> Iterator[None]:
         patch.object(membership, "AUTHORITY", 7.0),
         patch.object(membership, "LAPSED", 10.0),
         patch.object(missing, "LOOK_SECONDS", 2.0),
+        patch.object(scheduling, "FAILED_SECONDS", 1.7),
         patch.object(missing, "MARGIN_SECONDS", 10.0),
     ):
         yield
@@ -246,9 +248,9 @@ class _Run:
     async def _until(self, condition: Callable[[], bool], end: float) -> bool:
         """Wait until it holds, on two looks in a row, or for as long as there is time."""
         while self.loop.time() < end:
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.5)
             if condition():
-                await asyncio.sleep(2)
+                await asyncio.sleep(1.5)
                 if condition():
                     return True
         return False

@@ -14,6 +14,7 @@ locks are granted.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -76,17 +77,25 @@ END;
 )
 
 
+@functools.cache
+def _empty() -> bytes:
+    """The bytes of a database with the program's tables and the witness."""
+    made = MemoryDatabase()
+    made.connection.executescript(WITNESS)
+    return made.connection.serialize()
+
+
 class Database(MemoryDatabase):
     """The shared database, with the witness in it."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        super().__init__()
+        super().__init__(tables=False)
+        self.connection.deserialize(_empty())
         self.writer = ""
         self.away = False
         self.full = False
         self.connection.create_function("w_writer", 0, lambda: self.writer)
         self.connection.create_function("w_now", 0, now)
-        self.connection.executescript(WITNESS)
 
     def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
         """What a query of the test's own gives."""
@@ -174,7 +183,7 @@ class SimulatedStore(MemoryStore):
         chance = self._chance.random()
         if chance > 0.7:
             await asyncio.sleep((chance - 0.7) / 0.3 * self.slow)
-        elif chance > 0.4:
+        elif chance > 0.6:
             await asyncio.sleep(0)
 
     async def _reachable(self) -> None:
