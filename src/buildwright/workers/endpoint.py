@@ -23,6 +23,7 @@ from buildwright.workers.attaching import Connection, Refused, Workers
 from buildwright.workers.seats import Seat
 from buildwright_worker.protocol import MAX_FRAME, MasterSession, ProtocolError
 from buildwright_worker.protocol.master_side import (
+    Event,
     GoodbyeReceived,
     HelloReceived,
     PongReceived,
@@ -118,6 +119,7 @@ class Shell:
         self._connection = Connection(self._session, self.flush, self.close)
         self._attaching: asyncio.Task[Seat] | None = None
         self._seat: Seat | None = None
+        self._early: list[Event] = []  # what came after the welcome and before the seat was taken
 
     async def run(self) -> None:
         try:
@@ -161,7 +163,7 @@ class Shell:
         assert self._attaching is not None
         receiving = self._loop.create_task(self._receive())
         try:
-            # What comes before the welcome are pings and answers to them.
+            # Attaching asks for a sign of life, and the worker speaks as soon as it is welcomed.
             while not self._attaching.done():
                 await asyncio.wait({receiving, self._attaching}, return_when=asyncio.FIRST_COMPLETED)
                 if receiving.done():
@@ -170,7 +172,7 @@ class Shell:
                     self._dispatch()
                     receiving = self._loop.create_task(self._receive())
             self._seat = await self._attaching
-            self.flush()
+            self._dispatch()
             more = await receiving
         finally:
             receiving.cancel()
@@ -193,13 +195,15 @@ class Shell:
 
     def _dispatch(self) -> None:
         seat = self._seat
-        for event in self._session.events():
+        events = [*self._early, *self._session.events()]
+        self._early = []
+        for event in events:
             if isinstance(event, PongReceived):
                 waiting = self._connection.pongs.pop(event.token, None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(None)
             elif seat is None:
-                raise ProtocolError(f"{type(event).__name__} before the welcome")
+                self._early.append(event)
             elif isinstance(event, RecordsReceived):
                 seat.take(event.id, event.first, event.records)
             elif isinstance(event, PullReceived):
