@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from tests.simulation.run import Report, run
+from tests.simulation.scenarios import SCENARIOS
 
 LIMIT = 60  # seconds that one seed may take
 BATCH = 5  # seeds that a process runs: making one costs as much as a fifth of a run
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds to run")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--seed", type=int, action="append", help="run this one; may be given several times")
+    parser.add_argument("--scenario", choices=sorted(SCENARIOS), help="play this instead of a seed")
     parser.add_argument("--trace", action="store_true", help="with --seed: show all that happened")
     parser.add_argument("--faults", type=int, help="how many faults (default: 10 to 14)")
     parser.add_argument("--first-failure", action="store_true", help="end with the first seed that fails")
@@ -43,14 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             [sys.executable, "-m", "tests.simulation", *(sys.argv[1:] if arguments is None else arguments)],
             {**os.environ, "PYTHONHASHSEED": "0"},
         )
+    if given.scenario is not None:
+        return _show(run(1, trace=given.trace, play=SCENARIOS[given.scenario]))
     seeds = given.seed or range(given.first, given.first + given.seeds)
     if len(seeds) == 1:
-        return _one(seeds[0], given.faults, trace=given.trace)
+        return _show(run(seeds[0], faults=given.faults, trace=given.trace))
     return _many(seeds, given.faults, given.jobs, first_failure=given.first_failure)
 
 
-def _one(seed: int, faults: int | None, *, trace: bool) -> int:
-    report = run(seed, faults=faults, trace=trace)
+def _show(report: Report) -> int:
     if report.trace:
         print(report.trace)
     print(summary(report))

@@ -22,12 +22,14 @@ class Faults:
         self.world = world
         self.people = people
         self.chance = chance
+        self.planned = 0
         self.counts: dict[str, int] = {}
         self.happened: list[tuple[float, str]] = []
         self._tasks: list[asyncio.Task[Any]] = []
 
     def schedule(self, count: int, begin: float, end: float) -> None:
         """Plan this many faults between two times."""
+        self.planned = count
         names = list(KINDS)
         weights = [weight for weight, _ in KINDS.values()]
         chosen = self.chance.choices(names, weights, k=count - 1)
@@ -51,10 +53,10 @@ class Faults:
     async def heal(self) -> None:
         """Everything is well from now on, but for what is gone for good."""
         world = self.world
-        if len(world.masters) > 1 and self.chance.random() < 0.15:
+        if self.planned and len(world.masters) > 1 and self.chance.random() < 0.15:
             world.masters[0].gone = True
             world.masters[0].kill()
-        if self.chance.random() < 0.15:
+        if self.planned and self.chance.random() < 0.15:
             self.chance.choice(world.machines).vanish()
         world.database.away = world.database.full = False
         world.network.heal()
@@ -63,6 +65,8 @@ class Faults:
                 master.process.thaw()
             if hasattr(master, "store"):
                 master.store.unreachable = master.store.deaf = False
+                master.store.held.clear()
+            master.listens = True
             master.start()
         world.tell_stores()
         for machine in world.machines:

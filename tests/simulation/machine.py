@@ -127,6 +127,9 @@ class Machine:
         self.entries: dict[str, VirtualCommand | None] = {}  # the ledger on its disk
         self.identity = f"ledger of {name}"
         self.boots = 0
+        self.lengths: dict[
+            str, float
+        ] = {}  # by builder: how long its commands take, else as their script says
         self.gone = False  # for good
         self._loop = loop
         self._network = network
@@ -247,7 +250,12 @@ class VirtualCommand(Command):
 
     def _next(self, number: int) -> None:
         acts = self._script.acts
-        after = acts[number][0] if number < len(acts) else self._script.rest
+        length = self._machine.lengths.get(self.argv[2])
+        last = number >= len(acts)
+        if length is None:
+            after = self._script.rest if last else acts[number][0]
+        else:
+            after = length if last else 0.01
         self._machine.kernel.call(self._act, number, after=after)
 
     def _act(self, number: int) -> None:

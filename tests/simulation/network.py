@@ -32,7 +32,7 @@ class Network:
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
-        self.listening: dict[str, tuple[Process, Accept]] = {}  # by the master's name
+        self.listening: dict[str, tuple[Process, Accept, Callable[[], bool]]] = {}  # by the master's name
         self.cut: set[tuple[str, str]] = set()  # (worker, master)
         self.wires: list[Wire] = []
 
@@ -49,6 +49,13 @@ class Network:
         for wire in list(self.wires):
             if wire.way[0] == worker:
                 wire.up.send(END)
+                wire.down.send(END)
+
+    def leave(self, worker: str, master: str) -> None:
+        """End the worker's connection to a master, which doesn't hear of it."""
+        for wire in list(self.wires):
+            if wire.way == (worker, master):
+                wire.up.lose()
                 wire.down.send(END)
 
     def connector(self, worker: str, process: Process) -> Callable[..., Any]:
@@ -74,9 +81,9 @@ class Network:
                 await asyncio.sleep(1.0)
                 waited += 1.0
             found = self.listening.get(master)
-            if found is None or not found[0].alive:
+            if found is None or not found[0].alive or not found[2]():
                 raise ConnectFailed("connection refused")
-            server, accept = found
+            server, accept, _ = found
             wire = Wire(self, (worker, master), process, server, on_frame)
             self.wires.append(wire)
             server.call(accept, wire.server, name, after=self.chance.random() * DELAY)
@@ -136,6 +143,10 @@ class Stream:
         self._last = max(self._last, loop.time() + self._wire.network.chance.random() * DELAY)
         loop.call_at(self._last, self.flow, context=WORLD.context)
         self._wire.over()
+
+    def lose(self) -> None:
+        """What is sent from now on never arrives."""
+        self.ended = True
 
     def flow(self) -> None:
         """Deliver what has arrived by now: the first one, or all if the way was cut meanwhile."""

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 import traceback
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any
 from unittest.mock import patch
-
-import structlog
 
 from buildwright.master import membership
 from buildwright.schedulers import runner as scheduling
 from buildwright.workers import missing
 from tests.simulation.checker import Checker, LocksWatch
+from tests.simulation.complaints import Complaints, listening
 from tests.simulation.config import ONCE
 from tests.simulation.faults import Faults
-from tests.simulation.loop import OWNER, Stuck, VirtualLoop, virtual_time
+from tests.simulation.loop import Stuck, VirtualLoop, virtual_time
 from tests.simulation.people import People
 from tests.simulation.world import World
 
@@ -50,81 +49,6 @@ class Report:
     trace: str = ""
 
 
-class Complaints:
-    """What the program itself calls a defect: a logged traceback, an exception that nobody took."""
-
-    def __init__(self, loop: VirtualLoop, *, trace: bool) -> None:
-        self.found: list[str] = []
-        self.lines: list[str] = []
-        self._loop = loop
-        self._trace = trace
-        loop.set_exception_handler(self._unhandled)
-
-    def _unhandled(self, _loop: Any, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if error is None and "never" not in str(context.get("message")):
-            return
-        text = "".join(traceback.format_exception(error)) if error is not None else ""
-        self.found.append(f"-- {context.get('message')} {text}")
-
-    def processor(self, _logger: Any, method: str, event: MutableMapping[str, Any]) -> NoReturn:
-        """What structlog hands its events to."""
-        error = event.pop("exc_info", None)
-        if error:
-            text = traceback.format_exc() if error is True else "".join(traceback.format_exception(error))
-            self.found.append(f"-- logged: {event} {text}")
-        if self._trace:
-            said = event.pop("event")
-            rest = " ".join(f"{key}={value!r}" for key, value in event.items())
-            self.say(f"{method}: {said} {rest}")
-        raise structlog.DropEvent
-
-    def say(self, text: str) -> None:
-        """A line of the trace."""
-        if self._trace:
-            owner = OWNER.get()
-            name = owner.name if owner is not None else ""
-            self.lines.append(f"{self._loop.time():10.3f} {name:8} {text}")
-
-
-class _Logged(logging.Handler):
-    """The worker's messages."""
-
-    def __init__(self, complaints: Complaints) -> None:
-        super().__init__()
-        self._complaints = complaints
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info:
-            text = "".join(traceback.format_exception(*record.exc_info))
-            self._complaints.found.append(f"-- logged: {record.getMessage()} {text}")
-        self._complaints.say(f"{record.levelname.lower()}: {record.getMessage()}")
-
-
-@contextmanager
-def listening(complaints: Complaints, *, trace: bool) -> Iterator[None]:
-    """Hear what the program says."""
-    level = logging.DEBUG if trace else logging.ERROR
-    structlog.configure(
-        processors=[complaints.processor],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=False,
-    )
-    handler = _Logged(complaints)
-    root = logging.getLogger("buildwright_worker")
-    before = root.level, root.propagate
-    root.addHandler(handler)
-    root.setLevel(level)
-    root.propagate = False
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(before[0])
-        root.propagate = before[1]
-        structlog.reset_defaults()
-
-
 @contextmanager
 def quick_leases() -> Iterator[None]:
     """A third of the time for everything that has to do with leases: most of it is waiting."""
@@ -139,12 +63,13 @@ def quick_leases() -> Iterator[None]:
         yield
 
 
-def run(seed: int, *, faults: int | None = None, trace: bool = False) -> Report:
-    """Play a seed. The same seed plays the same in a process with the same PYTHONHASHSEED."""
+def run(seed: int, *, faults: int | None = None, trace: bool = False, play: Play | None = None) -> Report:
+    """Play a seed, or something of one's own. The same plays the same in a process with the same
+    PYTHONHASHSEED.
+    """
     began = time.perf_counter()
     random.seed(seed)  # of the program's own chances
     ONCE.begun.clear()
-    chance = random.Random(seed)
     loop = VirtualLoop(random.Random(seed + 2))
     complaints = Complaints(loop, trace=trace)
     report = Report(seed)
@@ -152,7 +77,8 @@ def run(seed: int, *, faults: int | None = None, trace: bool = False) -> Report:
     asyncio.set_event_loop(None)
     with virtual_time(loop), quick_leases(), listening(complaints, trace=trace):
         try:
-            loop.run_until_complete(_Run(loop, chance, report, complaints, faults).go())
+            it = Installation(loop, random.Random(seed), complaints, masters=2 if play is not None else None)
+            loop.run_until_complete(it.run(play or partial(chance_decides, faults=faults), report))
         except Stuck as stuck:
             report.found.append(f"P6 {stuck}")
         except Exception:
@@ -168,24 +94,20 @@ KEPT: list[Any] = []
 """Suspended coroutines must not be collected: that would run their ``finally``."""
 
 
-class _Run:
+class Installation:
+    """A world with its people, watched; :meth:`run` lets something happen to it and checks the promises."""
+
     def __init__(
-        self,
-        loop: VirtualLoop,
-        chance: random.Random,
-        report: Report,
-        complaints: Complaints,
-        faults: int | None,
+        self, loop: VirtualLoop, chance: random.Random, complaints: Complaints, masters: int | None
     ) -> None:
         self.chance = chance
-        self.report = report
         self.loop = loop
-        self.world = World(loop, chance.randrange(1 << 30), masters=chance.choice((1, 2, 2)))
+        self.found: list[str] = []
+        self.world = World(loop, chance.randrange(1 << 30), masters or chance.choice((1, 2, 2)))
         self.world.say = complaints.say  # type: ignore[method-assign]
         self.people = People(self.world)
         self.faults = Faults(self.world, self.people, random.Random(chance.random()))
-        self.count = chance.randrange(10, 15) if faults is None else faults
-        self.watch = LocksWatch(self.world)
+        self._watch = LocksWatch(self.world)
         book = self.world.book
         book.on_start.append(
             lambda run: complaints.say(f"command {run.id} starts on {run.machine}: {run.argv}")
@@ -195,65 +117,59 @@ class _Run:
         )
         KEPT.append(self.world)
 
-    async def go(self) -> None:
+    async def run(self, play: Play, report: Report) -> None:
+        """Start everything, let it happen, heal, wait for quiet, and check."""
         self.world.start()
         await asyncio.sleep(0.5)
-        if self.count:
-            self.faults.schedule(self.count, 0.5, BUSY - 5)
-        await asyncio.gather(*(self._ask() for _ in range(ASKED)))
-        await self.faults.done()
+        await play(self)
         await self.faults.heal()
         quiet = await self._quiet()
-        report = self.report
-        report.found += self.watch.found + self.people.found
+        report.found += self._watch.found + self.people.found + self.found
         if not quiet:
             report.found.append(f"P6 not everything has come to its end {QUIET:g} s after the last fault")
         report.found += Checker(self.world, self.people, set(self.faults.counts)).check()
-        rows = self.world.database.rows
-        [(report.builds,)] = rows("SELECT count(*) FROM builds")
-        [(report.steps,)] = rows("SELECT count(*) FROM steps")
+        report.builds, report.steps = self.count("builds"), self.count("steps")
         report.commands = len(self.world.book.runs)
         report.kinds = self.faults.counts
         report.faults = sum(self.faults.counts.values())
         report.incarnations = sum(master.incarnation for master in self.world.masters)
-        if self.count and (report.builds < BUILDS or report.faults < 10 or report.incarnations < 2):
+        if self.faults.planned and (report.builds < BUILDS or report.faults < 10 or report.incarnations < 2):
             report.found.append("-- too little has happened")
 
-    async def _ask(self) -> None:
-        await asyncio.sleep(self.chance.random() * BUSY)
-        if self.chance.random() < 0.2:
-            await self.people.push()
-        else:
-            await self.people.force(self.chance.choice("aabbccddee"))
+    async def until(self, condition: Callable[[], Any], seconds: float) -> bool:
+        """Wait until it holds; False if it doesn't in this time."""
+        end = self.loop.time() + seconds
+        while not condition():
+            if self.loop.time() >= end:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    def count(self, what: str) -> int:
+        """The rows of a table, or those ``WHERE`` ..."""
+        return int(self.world.database.rows(f"SELECT count(*) FROM {what}")[0][0])
 
     async def _quiet(self) -> bool:
         """Close the schedules once the changes are used, and wait for the end of everything."""
         end = self.loop.time() + QUIET
         gone = any(master.gone for master in self.world.masters)
         await asyncio.sleep(SCHEDULER_SECONDS + (LEASE_SECONDS if gone else 0.0))
-        coming = self._count("builds") + self._count(
-            "buildrequests WHERE complete = 0 AND claimed_by IS NULL"
-        )
-        for number in range(BUILDS - coming):
-            await self.people.force("be"[number % 2])
-        await self._until(lambda: not self._any("scheduler_changes"), end)
+        if self.faults.planned:  # as few were asked for, or some were stopped before they began
+            waiting = self.count("buildrequests WHERE complete = 0 AND claimed_by IS NULL")
+            for number in range(BUILDS - waiting - self.count("builds")):
+                await self.people.force("be"[number % 2])
+        await self._settled(lambda: not self.count("scheduler_changes"), end)
         await self.people.close_schedules()
-        return await self._until(self._is_quiet, end)
+        return await self._settled(self._is_quiet, end)
 
     def _is_quiet(self) -> bool:
         return not (
-            self._any("buildsets WHERE complete = 0")
-            or self._any("builds WHERE complete_at IS NULL OR lingering = 1")
+            self.count("buildsets WHERE complete = 0")
+            or self.count("builds WHERE complete_at IS NULL OR lingering = 1")
             or any(not machine.quiet for machine in self.world.machines)
         )
 
-    def _count(self, what: str) -> int:
-        return int(self.world.database.rows(f"SELECT count(*) FROM {what}")[0][0])
-
-    def _any(self, what: str) -> bool:
-        return bool(self.world.database.rows(f"SELECT 1 FROM {what} LIMIT 1"))
-
-    async def _until(self, condition: Callable[[], bool], end: float) -> bool:
+    async def _settled(self, condition: Callable[[], bool], end: float) -> bool:
         """Wait until it holds, on two looks in a row, or for as long as there is time."""
         while self.loop.time() < end:
             await asyncio.sleep(0.5)
@@ -262,3 +178,23 @@ class _Run:
                 if condition():
                     return True
         return False
+
+
+Play = Callable[[Installation], Awaitable[None]]
+
+
+async def chance_decides(it: Installation, faults: int | None = None) -> None:
+    """What is asked for, what goes wrong, and when."""
+    count = it.chance.randrange(10, 15) if faults is None else faults
+    if count:
+        it.faults.schedule(count, 0.5, BUSY - 5)
+    await asyncio.gather(*(_ask(it) for _ in range(ASKED)))
+    await it.faults.done()
+
+
+async def _ask(it: Installation) -> None:
+    await asyncio.sleep(it.chance.random() * BUSY)
+    if it.chance.random() < 0.2:
+        await it.people.push()
+    else:
+        await it.people.force(it.chance.choice("aabbccddee"))

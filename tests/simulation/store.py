@@ -114,6 +114,7 @@ class SimulatedStore(MemoryStore):
         self.unreachable = False  # for this master alone
         self.deaf = False  # hints are lost
         self.slow = 0.002
+        self.held: set[str] = set()  # units that don't get through, by name
         self._chance = chance
         self._changed: asyncio.Future[None] | None = None
 
@@ -153,6 +154,8 @@ class SimulatedStore(MemoryStore):
 
     async def _served(self, unit: Unit[R], *, write: bool) -> R:
         await self._pause()
+        if unit.name in self.held:
+            await self._let_through(unit.name)
         await self._reachable()
         job: Job[R] = Job(unit, asyncio.get_running_loop().create_future())
         self._do(job, write=write)
@@ -188,11 +191,24 @@ class SimulatedStore(MemoryStore):
 
     async def _reachable(self) -> None:
         while self.away:
-            if not self._running:
-                raise self.stopped()
-            if self._changed is None:
-                self._changed = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._changed)
+            await self._change()
+
+    async def _let_through(self, name: str) -> None:
+        while name in self.held:
+            await self._change()
+
+    async def _change(self) -> None:
+        """Wait for the next :meth:`look`."""
+        if not self._running:
+            raise self.stopped()
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._changed)
+
+    def hold(self, *names: str) -> None:
+        """Let these units not get through, and all others."""
+        self.held = set(names)
+        self.look()
 
     async def stop(self) -> None:
         await super().stop()

@@ -11,6 +11,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from tests.simulation.scenarios import SCENARIOS
+
 SEEDS = 60
 
 
@@ -28,6 +32,11 @@ def simulate(*arguments: str) -> None:
 
 def test_the_promises_hold_under_faults() -> None:
     simulate("--seeds", str(SEEDS))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_meetings(scenario: str) -> None:
+    simulate("--scenario", scenario)
 
 
 def test_the_same_seed_plays_the_same() -> None:

@@ -33,6 +33,7 @@ class MasterHost:
         self.core: Core | None = None  # of a process that has come up
         self.variant = 0  # of the configuration on its disk
         self.gone = False  # for good
+        self.listens = True  # else it refuses connections
 
     @property
     def alive(self) -> bool:
@@ -83,7 +84,7 @@ class MasterHost:
             shell = Shell(core.workers, config, end, end.abort)
             world.serve(process.loop.create_task(shell.run(), name=f"shell of {worker}"))
 
-        world.network.listening[self.name] = (process, accept)
+        world.network.listening[self.name] = (process, accept, lambda: self.listens)
 
     def _again(self, process: Process) -> None:
         process.kill()
