@@ -105,6 +105,7 @@ class Distributor:
         self._task: asyncio.Task[None] | None = None
         self._paused: dict[int, tuple[int, float]] = {}  # request id -> (attempts, when the next may begin)
         self._lock_waits = LockWaits()
+        self._locks_changed = False
         self._reasons: dict[int, str] = {}  # builder id -> stored reason
         self._open = False
         self.on_end: Callable[[int], None] = lambda _workerid: None  # told the worker of each build that ends
@@ -138,7 +139,7 @@ class Distributor:
 
     def configuration_changed(self) -> None:
         """Look at everything anew."""
-        self.wake()
+        self.look_at_locks()
 
     def close(self) -> None:
         """Start no more builds; the running ones go on."""
@@ -158,6 +159,11 @@ class Distributor:
         elif self._woken is not None:
             self._woken.update(builderids)
         self._wake_up.set()
+
+    def look_at_locks(self) -> None:
+        """Look at all requests, and try those again that a lock was refused to: it may be free now."""
+        self._locks_changed = True
+        self.wake()
 
     # -- workers ------------------------------------------------------------------------------------------
 
@@ -247,7 +253,8 @@ class Distributor:
         }
         asked = [builderid for builderid in builders if woken is None or builderid in woken]
         free = [builderid for builderid in asked if self._free(builders[builderid], builderid)]
-        if woken is None:
+        if woken is None and self._locks_changed:
+            self._locks_changed = False
             self._lock_waits.look_again()
             await self._leave_queues(builders, free)
         for builderid in asked:

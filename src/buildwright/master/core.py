@@ -121,7 +121,7 @@ class Core:
                 ("wishes", self._look_for_wishes),
                 ("schedulers", self.schedulers.poke),
                 ("change sources", self.sources.poke),
-                ("requests", self.distributor.wake),
+                ("requests", self.distributor.look_at_locks),
                 ("waits", self.bus.sweep),
                 *self._looks,
             ]
@@ -181,7 +181,7 @@ class Core:
         for kind in ("changes", "buildsets", "schedulers"):
             subscribe(kind, self.schedulers.on_hints)
         subscribe("buildrequests", self._on_requests)
-        subscribe("locks", lambda _hints: self.distributor.wake())
+        subscribe("locks", lambda _hints: self.distributor.look_at_locks())
         subscribe("workers", self._on_workers)
 
     def _on_requests(self, hints: Sequence[Hint]) -> None:
