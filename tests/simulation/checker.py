@@ -22,6 +22,12 @@ from tests.simulation.world import World
 US = 1_000_000
 MINUTE_US = 60 * US
 BEGIN_US = VirtualClock.START_US + 1000 * US
+AWAY = (
+    "cut a worker off", "cut a master off", "cut a worker off beyond its grace", "kill a worker",
+    "lose a worker", "lose a master", "restart a master", "stop a master",
+    "freeze a master beyond its lease",
+    "the database is away beyond the leases", "a master can't reach the database", "the database is away",
+)  # fmt: skip
 # Why an attempt may end with RETRY: words of it, and the faults of which one must have happened then.
 REASONS: dict[str, tuple[str, ...]] = {
     "the worker's process died": (
@@ -29,12 +35,8 @@ REASONS: dict[str, tuple[str, ...]] = {
     ),
     "the worker process that ran it ended": ("kill a worker", "lose a worker", "a worker is stopped"),
     "the worker lost the command (lost)": ("a worker is stopped",),
-    "the worker was away for more than": (
-        "cut a worker off", "cut a master off", "cut a worker off beyond its grace", "kill a worker",
-        "lose a worker", "lose a master", "restart a master", "stop a master",
-        "freeze a master beyond its lease",
-        "the database is away beyond the leases", "a master can't reach the database", "the database is away",
-    ),
+    "the worker was away for more than": AWAY,
+    "the worker lost the command (deadman)": AWAY,
     "configuration changed": ("a reload",),
     "used files of another master": (),
     "work on the master was under way": (),

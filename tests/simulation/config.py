@@ -37,7 +37,7 @@ DISK = WorkerLock("disk", maxCount=1)
 LOCKS: dict[str, Lock] = {"pool": POOL, "disk": DISK}
 
 STABLE = 3.0
-PERIOD = 13.0
+PERIOD = 11.0
 BRANCH = "main"
 
 

@@ -112,7 +112,7 @@ class Faults:
         await self._freeze(0.5, 4)
 
     async def freeze_long(self) -> None:
-        await self._freeze(8, 18)
+        await self._freeze(8, 14)
 
     async def cut_worker(self) -> None:
         """A worker reaches no master."""
@@ -133,7 +133,7 @@ class Faults:
         """A worker is away beyond its grace, and sometimes beyond its dead-man limit."""
         machine = self.chance.choice(self.world.machines)
         self.world.network.cut |= {(machine.name, master.name) for master in self.world.masters}
-        await self.for_a_while(10, 28)
+        await self.for_a_while(9, 24)
         self.world.network.heal(worker=machine.name)
 
     async def reset(self) -> None:
@@ -149,7 +149,7 @@ class Faults:
         """A worker's process is gone for longer than its grace."""
         machine = self.chance.choice(self.world.machines)
         machine.kill()
-        await self.for_a_while(10, 22)
+        await self.for_a_while(9, 18)
         machine.start()
 
     async def stop_worker(self) -> None:

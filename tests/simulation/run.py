@@ -24,11 +24,11 @@ from tests.simulation.loop import Stuck, VirtualLoop, virtual_time
 from tests.simulation.people import People
 from tests.simulation.world import World
 
-BUSY = 30.0  # virtual seconds in which builds are asked for and faults begin
+BUSY = 26.0  # virtual seconds in which builds are asked for and faults begin
 ASKED = 10  # for builds; schedules and triggers add theirs
 BUILDS = 20  # that there are at least
 SCHEDULER_SECONDS = 3.0  # after which a scheduler that couldn't act has tried again
-LEASE_SECONDS = 13.0  # after which others have what a master had that is gone
+LEASE_SECONDS = 18.0  # after which others have what a master had that is gone
 QUIET = 300.0  # virtual seconds after the healing within which everything must have come to its end
 
 
