@@ -65,7 +65,20 @@ class Connection:
     session: MasterSession
     flush: Callable[[], None]
     close: Callable[[str], None]
-    pongs: dict[int, asyncio.Future[None]] = field(default_factory=dict)
+    pongs: dict[int, asyncio.Future[bool]] = field(default_factory=dict)  # who waits for a sign of life
+
+    def pong(self, token: int) -> None:
+        """The worker has answered."""
+        waiting = self.pongs.pop(token, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(True)
+
+    def over(self) -> None:
+        """Nothing comes any more."""
+        pongs, self.pongs = self.pongs, {}
+        for waiting in pongs.values():
+            if not waiting.done():
+                waiting.set_result(False)
 
 
 class Workers:
@@ -134,7 +147,7 @@ class Workers:
         answered = connection.pongs[token] = asyncio.get_running_loop().create_future()
         connection.flush()
         done, _ = await asyncio.wait({answered}, timeout=PROBE_SECONDS)
-        return bool(done)
+        return bool(done) and answered.result()
 
     async def _seat(
         self, workerid: int, config: WorkerConfig, connection: Connection, hello: Hello, attached: Attached

@@ -143,6 +143,7 @@ class Shell:
             log.warning("a worker can't be attached", worker=self._config.name, why=str(error))
             await self._socket.close(code=1013, message=b"the master's database doesn't answer; try again")
         finally:
+            self._connection.over()
             if self._attaching is not None:
                 await asyncio.shield(self._loop.create_task(self._gone(self._attaching)))
 
@@ -199,9 +200,7 @@ class Shell:
         self._early = []
         for event in events:
             if isinstance(event, PongReceived):
-                waiting = self._connection.pongs.pop(event.token, None)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(None)
+                self._connection.pong(event.token)
             elif seat is None:
                 self._early.append(event)
             elif isinstance(event, RecordsReceived):
