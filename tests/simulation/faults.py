@@ -65,7 +65,7 @@ class Faults:
                 master.process.thaw()
             if hasattr(master, "store"):
                 master.store.unreachable = master.store.deaf = False
-                master.store.held.clear()
+                master.store.release()
             master.listens = True
             master.start()
         world.tell_stores()

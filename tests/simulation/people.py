@@ -84,12 +84,14 @@ class People:
         if await self._insist(lambda control: control.cancel_request(requestid, "not wanted")):
             self.stopped[requestid] = self.world.loop.time()
 
-    async def hurry(self) -> None:
-        """Give a waiting request another priority."""
-        open_ = self.world.database.rows("SELECT id FROM buildrequests WHERE complete = 0 ORDER BY id")
-        if open_:
+    async def hurry(self, requestid: int | None = None) -> None:
+        """Give a waiting request, this one or any, another priority."""
+        if requestid is None:
+            open_ = self.world.database.rows("SELECT id FROM buildrequests WHERE complete = 0 ORDER BY id")
+            if not open_:
+                return
             [requestid] = self.world.chance.choice(open_)
-            await self._insist(lambda control: control.set_priority(requestid, 5))
+        await self._insist(lambda control: control.set_priority(requestid, 5))
 
     async def worker(self, name: str, action: str) -> None:
         rows = self.world.database.rows("SELECT id FROM workers WHERE name = ?", name)

@@ -48,7 +48,7 @@ async def a_hello_of_a_process_that_is_gone(it: Installation) -> None:
     machine.start()
     await _wait(it, lambda: any(run.id != lost.id for run in _of(it, "a")))
     [run] = [run for run in _of(it, "a") if run.id != lost.id]
-    second.store.hold()
+    second.store.release()
     second.listens = True
     await _wait(it, lambda: run.over is not None)
     if run.how != "ended":
@@ -73,6 +73,45 @@ async def a_result_that_was_read_and_not_committed(it: Installation) -> None:
     await asyncio.sleep(3.0)
 
 
+async def a_driver_that_is_refused_while_its_worker_returns(it: Installation) -> None:
+    """Its worker's new attachment is committed, but not known yet; what it has read goes with it."""
+    machine, master, other, run = await _running(it, "a", 1.0)
+    other.listens = False
+    master.store.hold("write")
+    await _wait(it, lambda: run.over is not None)
+    await asyncio.sleep(0.1)
+    master.store.hold_answers("attach")
+    it.world.network.reset(machine.name)
+    await _wait(it, lambda: _attachment(it, machine) == 2)
+    await asyncio.sleep(0.05)
+    master.store.release("write")
+    await asyncio.sleep(0.3)
+    master.store.release()
+    await asyncio.sleep(3.0)
+
+
+async def an_attachment_that_nobody_hears_of(it: Installation) -> None:
+    """The master that the worker is connected to starts nothing on it until the worker says hello again."""
+    machine, first, second, _ = await _running(it, "a", 0.2)
+    await _wait(it, lambda: _done(it, "a") == 1)
+    others = [each.name for each in it.world.machines if each is not machine]
+    for name in others:
+        await it.people.worker(name, "pause")
+    second.store.hold("attach")
+    _move(it, machine, first, second)
+    await asyncio.sleep(0.5)
+    _move(it, machine, second, first)
+    await _wait(it, lambda: _attachment(it, machine) == 2)
+    await asyncio.sleep(0.1)
+    second.store.release()
+    await _wait(it, lambda: _attachment(it, machine) == 3)
+    await it.people.force("a")
+    if not await it.until(lambda: _done(it, "a") == 2, 20):
+        it.found.append("P6 a worker is attached to a master that doesn't hear of it, and gets no work")
+    for name in others:
+        await it.people.worker(name, "unpause")
+
+
 async def a_write_between_two_owners(it: Installation) -> None:
     """The former owner's write comes through just before the attachment of the next one."""
     machine, first, second, run = await _running(it, "a", 1.0)
@@ -82,10 +121,39 @@ async def a_write_between_two_owners(it: Installation) -> None:
     await asyncio.sleep(0.1)
     _move(it, machine, first, second)
     await asyncio.sleep(0.5)
-    first.store.hold()
+    first.store.release()
     await asyncio.sleep(0.3)
-    second.store.hold()
+    second.store.release()
     await asyncio.sleep(2.0)
+
+
+async def a_lost_build_whose_command_has_ended(it: Installation) -> None:
+    """The worker comes back with it: nothing runs any more, and the next attempt can begin."""
+    machine, _, _, run = await _running(it, "a", 1.0)
+    it.faults.counts["cut a worker off beyond its grace"] = 1
+    it.world.network.cut |= {(machine.name, master.name) for master in it.world.masters}
+    await _wait(it, lambda: it.count("builds WHERE lingering = 1") == 1)
+    assert run.how == "ended", run
+    it.world.network.heal()
+    if not await it.until(lambda: it.count("builds WHERE lingering = 1") == 0, 10):
+        it.found.append("P6 a lost attempt lingers, though its command is known to have ended")
+
+
+async def a_lock_whose_first_waiter_is_not_its_builders_first(it: Installation) -> None:
+    """The builder's one slot is not kept for the one that stands behind it in the queue."""
+    for machine in it.world.machines:
+        machine.lengths.update(b=2.0, c=0.5)
+    await it.people.worker("w3", "pause")
+    await it.people.force("b")
+    await _wait(it, lambda: next(_of(it, "b"), None) is not None)
+    await it.people.force("c")
+    await _wait(it, lambda: it.count("lock_claims WHERE granted = 0") == 1)
+    await it.people.force("c")
+    [(last,)] = it.world.database.rows("SELECT max(id) FROM buildrequests WHERE complete = 0")
+    await it.people.hurry(last)
+    if not await it.until(lambda: _done(it, "c") >= 2, 30):
+        it.found.append("P7 two requests wait for each other: one has the lock's turn, one the builder's")
+    await it.people.worker("w3", "unpause")
 
 
 async def a_lock_whose_first_waiter_has_no_worker(it: Installation) -> None:
@@ -121,7 +189,11 @@ SCENARIOS: dict[str, Play] = {
         a_worker_returns_to_its_former_master,
         a_hello_of_a_process_that_is_gone,
         a_result_that_was_read_and_not_committed,
+        a_driver_that_is_refused_while_its_worker_returns,
+        an_attachment_that_nobody_hears_of,
         a_write_between_two_owners,
+        a_lost_build_whose_command_has_ended,
+        a_lock_whose_first_waiter_is_not_its_builders_first,
         a_lock_whose_first_waiter_has_no_worker,
         a_stop_of_a_running_build,
     )

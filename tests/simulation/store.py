@@ -115,6 +115,7 @@ class SimulatedStore(MemoryStore):
         self.deaf = False  # hints are lost
         self.slow = 0.002
         self.held: set[str] = set()  # units that don't get through, by name
+        self.unanswered: set[str] = set()  # units that happen, whose answers don't come
         self._chance = chance
         self._changed: asyncio.Future[None] | None = None
 
@@ -154,12 +155,12 @@ class SimulatedStore(MemoryStore):
 
     async def _served(self, unit: Unit[R], *, write: bool) -> R:
         await self._pause()
-        if unit.name in self.held:
-            await self._let_through(unit.name)
+        await self._let_through(unit.name, self.held)
         await self._reachable()
         job: Job[R] = Job(unit, asyncio.get_running_loop().create_future())
         self._do(job, write=write)
         await self._pause()
+        await self._let_through(unit.name, self.unanswered)
         if self.away:  # the answer is lost: ask again when it is back
             await self._reachable()
             self._do(job, write=write)
@@ -193,8 +194,8 @@ class SimulatedStore(MemoryStore):
         while self.away:
             await self._change()
 
-    async def _let_through(self, name: str) -> None:
-        while name in self.held:
+    async def _let_through(self, name: str, held: set[str]) -> None:
+        while name in held:
             await self._change()
 
     async def _change(self) -> None:
@@ -206,8 +207,17 @@ class SimulatedStore(MemoryStore):
         await asyncio.shield(self._changed)
 
     def hold(self, *names: str) -> None:
-        """Let these units not get through, and all others."""
-        self.held = set(names)
+        """Let these units not get through."""
+        self.held.update(names)
+
+    def hold_answers(self, *names: str) -> None:
+        """Let these units happen, and nobody hear of it."""
+        self.unanswered.update(names)
+
+    def release(self, *names: str) -> None:
+        """Let these through, or all."""
+        for held in (self.held, self.unanswered):
+            held.difference_update(names or tuple(held))
         self.look()
 
     async def stop(self) -> None:
