@@ -237,15 +237,16 @@ class StepRun:
             return await settle(condition(self.step))
         return await render(condition, self.runner.build.properties)
 
+    async def _run_code(self, step: BuildStep) -> Any:
+        return await Noticing(_coroutine(step.run()), self._notice_wait)
+
     async def _drive(self) -> int:
         """Run the step's own code."""
         step = self.step
         step.stopped = self._stop is not None
         for name, observer in step._early_observers:  # noqa: SLF001 - a step and its run are one
             self.observe(name, observer)
-        self._task = asyncio.get_running_loop().create_task(
-            _awaited(Noticing(_coroutine(step.run()), self._notice_wait)), name=f"step {self.name}"
-        )
+        self._task = asyncio.get_running_loop().create_task(self._run_code(step), name=f"step {self.name}")
         try:
             result = await self._task
         except asyncio.CancelledError:
@@ -774,7 +775,3 @@ def _is_cancelled() -> bool:
     """Whether the build is being dropped: that goes before all that the step may want."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
