@@ -42,12 +42,12 @@ def finishes(operations: list[Any]) -> bool:
 commit = BuildWriter._commit
 
 
-async def dying_commit(self: BuildWriter, operations: list[Any]) -> Any:
+async def dying_commit(self: BuildWriter, operations: list[Any], said: dict[str, str]) -> Any:
     if notes(operations):
         reached("before journal commit")
     if finishes(operations):
         reached("before finish commit")
-    result = await commit(self, operations)
+    result = await commit(self, operations, said)
     if notes(operations):
         reached("after journal commit")
     if finishes(operations):

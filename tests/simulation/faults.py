@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tests.simulation.people import People
+from tests.simulation.store import USUALLY_SLOW
 from tests.simulation.world import MasterHost, World
 
 HOUR_US = 3_600_000_000
@@ -214,9 +215,9 @@ class Faults:
         if not master.alive or not hasattr(master, "store"):
             return
         store = master.store
-        before, store.slow = store.slow, self.chance.choice((0.3, 1.0, 3.0))
+        store.slow = self.chance.choice((0.3, 1.0, 3.0))
         await self.for_a_while(2, 8)
-        store.slow = before
+        store.slow = USUALLY_SLOW  # not what it was before: that may have been another fault's
 
     async def lose_hints(self) -> None:
         stores = self.world.stores()

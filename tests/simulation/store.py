@@ -26,6 +26,8 @@ from buildwright.store.unit import Hint, Unit
 
 R = TypeVar("R")
 
+USUALLY_SLOW = 0.002  # seconds that a unit waits at most for another, unless a fault makes it more
+
 _WRITTEN = """
 CREATE TRIGGER w_{name} AFTER {event} ON builds BEGIN
   INSERT INTO w_writes (buildid, workerid, attachment, writer, at) VALUES (
@@ -113,7 +115,7 @@ class SimulatedStore(MemoryStore):
         self.writer = writer
         self.unreachable = False  # for this master alone
         self.deaf = False  # hints are lost
-        self.slow = 0.002
+        self.slow = USUALLY_SLOW
         self.held: set[str] = set()  # units that don't get through, by name
         self.unanswered: set[str] = set()  # units that happen, whose answers don't come
         self._chance = chance

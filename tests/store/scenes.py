@@ -154,8 +154,8 @@ class World:
         request = await self.request(builderid)
         return await self.claimed(request, builderid, await self.worker(master), wants)
 
-    def writing(self, build: Build, *operations: Operation, version: int = 0) -> Unit[list[Any]]:
-        return write(build.id, version, build.fence, operations)
+    def writing(self, build: Build, *operations: Operation, version: int = 0, **said: str) -> Unit[list[Any]]:
+        return write(build.id, version, build.fence, operations, **said)
 
     def finishing(
         self, build: Build, results: int = SUCCESS, *, version: int = 0, lingering: bool = False, **more: Any

@@ -17,7 +17,6 @@ from buildwright.store.unit import Fenced, Unit
 from buildwright.store.units.attach import detach
 from buildwright.store.units.claims import Claimed, Gone, NotFree, end_lingering, stop_request
 from buildwright.store.units.control import set_priority, stop_build
-from buildwright.store.units.engine import SAY_STATE
 from buildwright.store.units.schedulers import Wish, register
 from tests.store.scenes import NOW, Build, World, both_ways, exclusive
 from tests.support.stores import started
@@ -54,7 +53,7 @@ async def test_a_write_and_a_takeover(world: World, postgres_store_url: str) -> 
         build = await world.running()
         other = await world.master()
         taking = world.attaching(build.fence.workerid, other)
-        return world.writing(build, SAY_STATE(buildid=build.id, state="old owner")), taking, build
+        return world.writing(build, state="old owner"), taking, build
 
     for met in await both_ways(postgres_store_url, world, scene):
         met.ended(Fenced)

@@ -25,8 +25,6 @@ from buildwright.store.units.engine import (
     NEXT_TRY,
     NOTE,
     NOTE_ADDED_STEPS,
-    SAVE_PROPERTIES,
-    SAY_STATE,
     SETTLE,
     START_STEP,
     Fence,
@@ -79,8 +77,7 @@ def note(stepid: int, seq: int, of_try: int = 0) -> Any:
 async def test_a_write_with_an_old_attachment_is_refused(world: World) -> None:
     """P3: also by the same master, when the worker has attached to it again."""
     build = await world.running()
-    say = SAY_STATE(buildid=build.id, state="written")
-    old = world.writing(build, say, start_step(build, 1))
+    old = world.writing(build, start_step(build, 1), state="written")
     master = await world.master()
     await world.attached(build.fence.workerid, master)
     before = (await world.builds_of(build.requestid), await world.rows(schema.steps))
@@ -89,7 +86,7 @@ async def test_a_write_with_an_old_attachment_is_refused(world: World) -> None:
             await world.store.run(late)
     assert (await world.builds_of(build.requestid), await world.rows(schema.steps)) == before
     fence = await world.attached(build.fence.workerid, master)
-    await world.store.run(world.writing(Build(build.id, 0, 0, 0, fence), say))
+    await world.store.run(world.writing(Build(build.id, 0, 0, 0, fence), state="written"))
     assert (await world.row(schema.builds, build.id))["state_string"] == "written"
 
 
@@ -115,10 +112,10 @@ async def test_a_finish_that_is_run_again_changes_nothing(world: World) -> None:
 async def test_a_former_owners_write_is_refused_though_its_successor_wrote_as_often(world: World) -> None:
     """P3: a version that has moved is no proof that this writer moved it."""
     build = await world.running()
-    lost = world.writing(build, SAY_STATE(buildid=build.id, state="old owner"))
+    lost = world.writing(build, state="old owner")
     fence = await world.attached(build.fence.workerid, await world.master())
     successor = Build(build.id, build.requestid, build.number, build.attempt, fence)
-    await world.store.run(world.writing(successor, SAY_STATE(buildid=build.id, state="new owner")))
+    await world.store.run(world.writing(successor, state="new owner"))
     with pytest.raises(Fenced):
         await world.store.run(lost)
     row = await world.row(schema.builds, build.id)
@@ -144,14 +141,16 @@ async def test_a_write_is_whole(world: World) -> None:
         return value
 
     def refuse() -> Work[None]:
-        yield SAY_STATE(buildid=build.id, state="half")
+        yield note(1, 0)
         raise Fenced("not this one")
 
     assert await world.store.run(world.writing(build, Part(number, (1,)), Part(number, (2,)))) == [1, 2]
+    refused = world.writing(build, start_step(build, 1), Part(refuse, ()), version=1, state="half")
     with pytest.raises(Fenced):
-        await world.store.run(world.writing(build, start_step(build, 1), Part(refuse, ()), version=1))
+        await world.store.run(refused)
     assert await world.rows(schema.steps) == []
-    assert (await world.row(schema.builds, build.id))["version"] == 1
+    row = await world.row(schema.builds, build.id)
+    assert (row["version"], row["state_string"]) == (1, "starting")
 
 
 async def test_a_step_is_finished_once(world: World) -> None:
@@ -218,11 +217,11 @@ async def test_a_successor_reads_all_that_it_needs(world: World) -> None:
     build = await world.running()
     operations = [start_step(build, 1), note(1, 0), note(1, 1), NOTE_ADDED_STEPS(stepid=1), finish_step(1)]
     operations += [start_step(build, 2, 1), note(2, 0), finish_step(2)]
-    operations += [start_step(build, 3, 2), note(3, 0), SAVE_PROPERTIES(buildid=build.id, properties="{1}")]
+    operations += [start_step(build, 3, 2), note(3, 0)]
     operations += [KEEP_PROPERTIES_BEFORE(stepid=3, properties=text) for text in ("{0}", "{1}")]
     operations += [Part(add_log_work, (stepid, stepid, "stdio", "stdio", "s")) for stepid in (2, 3)]
     settle = SETTLE(of_stepid=3, of_try=0, of_seq=0, next_record=7, whole=b"outcome")
-    await world.store.run(world.writing(build, *operations, settle))
+    await world.store.run(world.writing(build, *operations, settle, properties="{1}"))
     found = await world.store.read(open_builds(build.fence.workerid))
     (row,) = found.builds
     assert (row.buildid, row.requestid, row.version, row.properties) == (build.id, build.requestid, 1, "{1}")

@@ -15,7 +15,7 @@ from buildwright.store.units.changes import NewChange, add_changes, find_source,
 from buildwright.store.units.claims import say_builder_waits, say_request_waits, stop_request
 from buildwright.store.units.collapse import waiting_requests
 from buildwright.store.units.control import pause_worker
-from buildwright.store.units.engine import NOTE, SAVE_PROPERTIES, SAY_STATE, SET_URLS, START_STEP, Part
+from buildwright.store.units.engine import NOTE, SET_URLS, START_STEP, Part
 from buildwright.store.units.locks import Want, declare
 from buildwright.store.units.logs import add_log_work
 from buildwright.store.units.registry import BuilderRow, register
@@ -92,11 +92,11 @@ async def test_every_text_of_a_build(world: World) -> None:
         world.writing(
             build,
             start,
-            SAY_STATE(buildid=build.id, state=ODD),
             SET_URLS(stepid=1, urls=ODD),
-            SAVE_PROPERTIES(buildid=build.id, properties=ODD),
             NOTE.many({**journal, "seq": seq, "fingerprint": ODD} for seq in range(2)),
             Part(add_log_work, (1, 1, ODD, ODD, "s")),
+            state=ODD,
+            properties=ODD,
         )
     )
     step = await world.row(schema.steps, 1)

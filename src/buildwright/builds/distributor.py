@@ -1,10 +1,11 @@
 """Which request goes to which worker, and claiming it.
 
 The distributor works in passes: read the first waiting requests of the builders that have a free worker,
-choose pairs of request and worker in the builders' order, then try to claim them, all at once. The claim
-decides (the store may know better); what it refuses is looked at again in the next pass. A pass is made
-when something was woken: a new request, a worker that attached or became free, a freed lock, a reload, and
-once a second by the sweeper, with which alone everything would work as well.
+choose pairs of request and worker in the builders' order, and have each claimed by a task of its own: what
+becomes free meanwhile waits for nobody's commit. The claim decides (the store may know better); what it
+refuses is looked at again in the next pass. A pass is made when something was woken: a new request, a worker
+that attached or became free, a freed lock, a reload, and once a second by the sweeper, with which alone
+everything would work as well.
 
 Users' callables (``nextBuild``, ``nextWorker``, ``canStartBuild``, ``prioritizeBuilders``,
 ``collapseRequests``) are asked while choosing, outside of any unit. One that fails is named in the log and
@@ -100,6 +101,8 @@ class Distributor:
             int, dict[int, int]
         ] = {}  # worker id -> {build id: builder id}, lingering ones too
         self._claiming: dict[int, list[int]] = {}  # worker id -> builder ids of claims under way
+        self._claimed: set[int] = set()  # request ids of claims under way
+        self._claims: set[asyncio.Task[None]] = set()
         self._woken: set[int] | None = set()  # builder ids; None: all
         self._wake_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -127,7 +130,9 @@ class Distributor:
         self._open = False
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            for task in self._claims:
+                task.cancel()
+            await asyncio.gather(self._task, *self._claims, return_exceptions=True)
             self._task = None
         await asyncio.gather(*(runner.drop() for runner in list(self.running.values())))
 
@@ -232,20 +237,15 @@ class Distributor:
             self._wake_up.clear()
             woken, self._woken = self._woken, set()
             try:
-                again = await self._pass(woken)
+                await self._pass(woken)
             except StoreError as error:
-                log.warning("no work can be given out", why=str(error))
-                continue  # the sweeper wakes
+                log.warning("no work can be given out", why=str(error))  # the sweeper wakes
             except Exception:
                 log.exception("a pass of the distributor failed")
-                continue
-            if again:
-                self.wake(again)
 
-    async def _pass(self, woken: set[int] | None) -> set[int]:
-        """One pass; gives the builders to look at again at once."""
+    async def _pass(self, woken: set[int] | None) -> None:
         if not self._open:
-            return set()
+            return
         services = self.services
         known = services.registry.builders
         builders = {
@@ -261,17 +261,15 @@ class Distributor:
             if builderid not in free:
                 await self._say_no_worker(builders[builderid], builderid)
         if not free:
-            return set()
+            return
         if len(free) > 1:
             free = await self._ordered(builders, free)
         pages = await asyncio.gather(
             *(self._candidates(builderid, builders[builderid]) for builderid in free)
         )
-        choices: list[tuple[_Choice, Facts]] = []
         for builderid, page in zip(free, pages, strict=True):
             try:
-                chosen = await self._choose(builders[builderid], builderid, page)
-                choices.extend((choice, page) for choice in chosen)
+                await self._choose(builders[builderid], builderid, page)
             except Exception as error:
                 log.error(
                     "a callable of the configuration failed",
@@ -279,8 +277,6 @@ class Distributor:
                     error=repr(error),
                 )
                 await self._say(builderid, f"a callable of the configuration failed: {error!r}")
-        claimed = await asyncio.gather(*(self._claim(choice, page) for choice, page in choices))
-        return {choice.builderid for (choice, _), good in zip(choices, claimed, strict=True) if good}
 
     async def _leave_queues(self, builders: Mapping[int, BuilderConfig], free: Sequence[int]) -> None:
         """Let requests that can't start for want of a worker leave the queues of locks."""
@@ -369,7 +365,7 @@ class Distributor:
             ready = [
                 request
                 for request in self._lock_waits.worth_trying(builderid, page.requests)
-                if not self._pauses(request)
+                if request.requestid not in self._claimed and not self._pauses(request)
             ]
             if ready or len(page.requests) < most or most >= PAGE_MOST:
                 return Facts(ready, page.stamps, page.changes, page.patches)
@@ -385,17 +381,16 @@ class Distributor:
             known = self._paused[request.requestid] = (request.attempts, now + pause)
         return now < known[1]
 
-    async def _choose(self, builder: BuilderConfig, builderid: int, page: Facts) -> list[_Choice]:
-        """Pairs of request and worker; each worker's slot is taken from here on."""
+    async def _choose(self, builder: BuilderConfig, builderid: int, page: Facts) -> None:
+        """Choose pairs of request and worker, and have them claimed."""
         left = list(page.requests)
-        choices: list[_Choice] = []
         while left:
             free = self._free(builder, builderid)
             if not free:
-                break
+                return
             request = await self._next_build(builder, left, page)
             if request is None:
-                break
+                return
             left.remove(request)
             link = await self._next_worker(builder, free, request, page)
             if link is None:
@@ -403,9 +398,7 @@ class Distributor:
             rule = self._collapse_rule(builder)
             if rule is not False and left:
                 request = await self._collapsed(builder, rule, request, page, left)
-            self._claiming.setdefault(link.workerid, []).append(builderid)
-            choices.append(_Choice(builder, builderid, request, link))
-        return choices
+            self._begin_claim(_Choice(builder, builderid, request, link), page)
 
     def _collapse_rule(self, builder: BuilderConfig) -> Rule:
         rule = builder.collapseRequests
@@ -460,6 +453,27 @@ class Distributor:
         return None
 
     # -- claiming -----------------------------------------------------------------------------------------
+
+    def _begin_claim(self, choice: _Choice, page: Facts) -> None:
+        """Take the worker's slot and the request, and claim them in a task."""
+        self._claiming.setdefault(choice.link.workerid, []).append(choice.builderid)
+        self._claimed.add(choice.waiting.requestid)
+        task = asyncio.get_running_loop().create_task(
+            self._finish_claim(choice, page), name=f"claim request {choice.waiting.requestid}"
+        )
+        self._claims.add(task)
+        task.add_done_callback(self._claims.discard)
+
+    async def _finish_claim(self, choice: _Choice, page: Facts) -> None:
+        try:
+            if await self._claim(choice, page):
+                self.wake([choice.builderid])
+        except StoreError as error:
+            log.warning("no work can be given out", why=str(error))  # the sweeper wakes
+        except Exception:
+            log.exception("a claim failed by a defect of the engine")
+        finally:
+            self._claimed.discard(choice.waiting.requestid)
 
     async def _claim(self, choice: _Choice, page: Facts) -> bool:
         """Try a claim and start the build; gives whether the builder should be looked at again."""

@@ -51,7 +51,7 @@ from buildwright.model.workers import WorkerConfig
 from buildwright.store.unit import Fenced, Hint
 from buildwright.store.units.attach import Entry, LogRow, OpenBuild, StepRow
 from buildwright.store.units.claims import Waiting, finish_build_work
-from buildwright.store.units.engine import KEEP_PROPERTIES_BEFORE, PIN, SAVE_PROPERTIES, SAY_STATE
+from buildwright.store.units.engine import KEEP_PROPERTIES_BEFORE, PIN
 from buildwright.store.units.locks import Want
 from buildwright_worker.protocol import Masker
 
@@ -197,7 +197,7 @@ class BuildRunner:
             if self.assignment.resumed is not None:
                 await self._resume(self.assignment.resumed)
             elif await self._wanted():
-                self.writer.add(SAY_STATE(buildid=self.buildid, state="building"))
+                self.writer.say(state="building")
             else:
                 self._planned = []
             while self._planned:
@@ -579,9 +579,8 @@ class BuildRunner:
             writer.add(KEEP_PROPERTIES_BEFORE(stepid=self._step.stepid, properties=self._before_step))
             self._before_step = None
         self._stored_properties = text
-        writer.add(
-            SAVE_PROPERTIES(buildid=self.buildid, properties=text), Hint("builds", self.buildid, "properties")
-        )
+        writer.say(properties=text)
+        writer.add(Hint("builds", self.buildid, "properties"))
 
     def _property_set(self, name: str, value: Any, source: str) -> None:
         """A property was set: it is written with the next unit, a secret in it only by its name."""

@@ -61,6 +61,7 @@ class BuildWriter:
         self._version = version  # in the store, moved on by each committed unit; nobody else writes it
         self._link = link
         self._operations: list[Operation] = []
+        self._said: dict[str, str] = {}  # state and properties of the build for the next unit
         self._marked: dict[Source, None] = {}  # in the order of their marking
         self._callbacks: list[Callable[[], None]] = []  # for when the operations added so far are committed
         self._asked = 0  # counts additions, markings and callbacks
@@ -81,6 +82,11 @@ class BuildWriter:
     def add(self, *operations: Operation) -> None:
         """Add operations to the next unit."""
         self._operations.extend(operations)
+        self._ask()
+
+    def say(self, **columns: str) -> None:
+        """Set ``state`` or ``properties`` of the build itself with the next unit."""
+        self._said.update(columns)
         self._ask()
 
     def call(
@@ -123,6 +129,7 @@ class BuildWriter:
         if self._failure is None:
             self._failure = failure or Fenced(f"build {self.buildid} is closed")
         self._operations = []
+        self._said = {}
         self._marked = {}
         self._callbacks = []
         self._cancel_timer()
@@ -148,10 +155,11 @@ class BuildWriter:
                 for source in marked:
                     source.gather(self)
             operations, self._operations = self._operations, []
+            said, self._said = self._said, {}
             callbacks, self._callbacks = self._callbacks, []
             goal = self._asked
             self._cancel_timer()
-            results = await self._commit(operations) if operations else []
+            results = await self._commit(operations, said) if operations or said else []
             if self._failure is not None:
                 return
             self._served = goal
@@ -171,11 +179,12 @@ class BuildWriter:
         finally:
             self._busy = None
 
-    async def _commit(self, operations: list[Operation]) -> list[Any]:
+    async def _commit(self, operations: list[Operation], said: dict[str, str]) -> list[Any]:
         while True:
             fence = self._link.fence
             try:
-                results = await self._store.insist(write(self.buildid, self._version, fence, operations))
+                unit = write(self.buildid, self._version, fence, operations, **said)
+                results = await self._store.insist(unit)
             except Fenced as refusal:
                 if self._link.fence != fence and self._failure is None:
                     continue  # the worker attached to this master again while the unit ran

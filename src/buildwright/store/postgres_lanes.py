@@ -12,6 +12,7 @@ unit and no connection in an unknown state is left behind."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections import deque
@@ -32,6 +33,7 @@ log = structlog.get_logger(__name__)
 PREPARED = 1000
 AGAIN = frozenset({"40001", "40P01", "55P03"})
 """SQLSTATEs after which the same unit may succeed on the same connection."""
+_NUMBERS = itertools.count(1)
 OUTDATED = "0A000"
 """A prepared plan no longer fits its tables."""
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -62,7 +64,9 @@ class Lane:
         assert self.connection is not None
         if len(self.prepared) >= PREPARED:  # queries built at run time differ without end
             self.prepared.clear()
-        statement = self.prepared[sql] = await self.connection.prepare(sql)
+        # By a name: without one, and without the client's own cache, it is parsed and planned for every call.
+        name = f"buildwright_{next(_NUMBERS)}"
+        statement = self.prepared[sql] = await self.connection.prepare(sql, name=name)
         return statement
 
     async def drive(self, job: Job[Any]) -> None:
@@ -97,6 +101,9 @@ class Lane:
                 if kind is Bound:
                     rows = await statement.fetch(*compiled.arguments(request.params))
                     request = send([tuple(row) for row in rows])
+                elif len(request.params) == 1:  # without the implicit transaction of a batch
+                    await statement.fetch(*compiled.arguments(request.params[0]))
+                    request = send([])
                 else:
                     await statement.executemany([compiled.arguments(params) for params in request.params])
                     request = send([])

@@ -455,6 +455,24 @@ _REQUEUE = Statement(
     .where(_r.id == sa.bindparam("requestid"))
     .values(claimed_by=None, claimed_at=None, waits_for=sa.bindparam("why"), version=_r.version + 1),
 )
+_COMPLETE_SOLE = Statement(
+    "claims.complete_sole",
+    sa.update(schema.buildsets)
+    .where(
+        _s.id == sa.bindparam("buildsetid"),
+        _s.complete == 0,
+        ~sa.exists().where(
+            _r.buildsetid == sa.bindparam("of_buildsetid"), _r.id != sa.bindparam("requestid")
+        ),
+    )
+    .values(
+        complete=1,
+        complete_at=sa.bindparam("now_us"),
+        results=sa.bindparam("to_results"),
+        version=_s.version + 1,
+    )
+    .returning(_s.schedulerid),
+)
 _HOLD_BUILDSET = Statement(
     "claims.hold_buildset",
     sa.select(_s.schedulerid).where(_s.id == sa.bindparam("buildsetid"), _s.complete == 0).with_for_update(),
@@ -480,6 +498,17 @@ def complete_request_work(requestid: int, buildsetid: int, results: int, now_us:
     """Complete a request whose row the unit has locked, and its buildset when it was the last one open."""
     yield _COMPLETE_REQUEST(requestid=requestid, now_us=now_us, to_results=results)
     yield Hint("buildrequests", requestid, "complete")
+    # Requests come only with their buildset: one that is alone there stays so.
+    sole = yield _COMPLETE_SOLE(
+        buildsetid=buildsetid,
+        of_buildsetid=buildsetid,
+        requestid=requestid,
+        now_us=now_us,
+        to_results=worst_status(SUCCESS, results),
+    )
+    if sole:
+        yield from _buildset_completed(buildsetid, sole[0][0])
+        return
     # The buildset's row is locked before the count: of two last requests finishing at once, the second sees
     # both.
     held = yield _HOLD_BUILDSET(buildsetid=buildsetid)
@@ -492,8 +521,12 @@ def complete_request_work(requestid: int, buildsetid: int, results: int, now_us:
     for _, result in siblings:
         overall = worst_status(overall, result)
     yield _COMPLETE_BUILDSET(buildsetid=buildsetid, now_us=now_us, to_results=overall)
-    if held[0][0] is not None:
-        yield TELL_UPSTREAM_DONE(upstreamid=held[0][0], buildsetid=buildsetid)
+    yield from _buildset_completed(buildsetid, held[0][0])
+
+
+def _buildset_completed(buildsetid: int, schedulerid: int | None) -> Work[None]:
+    if schedulerid is not None:
+        yield TELL_UPSTREAM_DONE(upstreamid=schedulerid, buildsetid=buildsetid)
     yield Hint("buildsets", buildsetid, "complete")
 
 

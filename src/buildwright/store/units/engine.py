@@ -64,7 +64,11 @@ _PASS = Statement(
             .with_for_update(read=True)
         ),
     )
-    .values(version=_b.version + 1)
+    .values(
+        version=_b.version + 1,
+        state_string=sa.func.coalesce(sa.bindparam("state", type_=sa.Text), _b.state_string),
+        properties=sa.func.coalesce(sa.bindparam("said_properties", type_=sa.Text), _b.properties),
+    )
     .returning(_b.id),
 )
 _WRITTEN = Statement(
@@ -82,14 +86,28 @@ _WRITTEN = Statement(
 
 
 @unit
-def write(buildid: int, version: int, fence: Fence, operations: Sequence[Operation]) -> Work[list[Any]]:
-    """Write all operations of a build, from ``version`` to ``version + 1``; gives its parts' results."""
+def write(
+    buildid: int,
+    version: int,
+    fence: Fence,
+    operations: Sequence[Operation],
+    *,
+    state: str | None = None,
+    properties: str | None = None,
+) -> Work[list[Any]]:
+    """Write all operations of a build, from ``version`` to ``version + 1``; gives its parts' results.
+
+    A new state string and properties of the build itself go with the fence, which writes its row anyway.
+    """
     owner = {
         "of_workerid": fence.workerid,
         "of_attachment": fence.attachment,
         "of_masterid": fence.masterid,
     }
-    if not (yield _PASS(buildid=buildid, at_version=version, **owner)):
+    passed = yield _PASS(
+        buildid=buildid, at_version=version, state=state, said_properties=properties, **owner
+    )
+    if not passed:
         if (yield _WRITTEN(buildid=buildid, to_version=version + 1, **owner)):
             return []
         raise Fenced(f"build {buildid} has another owner")
@@ -102,18 +120,6 @@ def write(buildid: int, version: int, fence: Fence, operations: Sequence[Operati
     return results
 
 
-SAVE_PROPERTIES = Statement(
-    "engine.save_properties",
-    sa.update(schema.builds)
-    .where(_b.id == sa.bindparam("buildid"))
-    .values(properties=sa.bindparam("properties")),
-)
-SAY_STATE = Statement(
-    "engine.say_state",
-    sa.update(schema.builds)
-    .where(_b.id == sa.bindparam("buildid"))
-    .values(state_string=sa.bindparam("state")),
-)
 PIN = Statement(
     "engine.pin",
     sa.update(schema.builds).where(_b.id == sa.bindparam("buildid")).values(pinned=sa.bindparam("basedir")),
