@@ -271,7 +271,9 @@ async def test_a_damaged_log_is_never_sealed(store: Store, small: None, tmp_path
 def _lose_chunk() -> Unit[None]:
     from buildwright.store.unit import Statement, Work, unit
 
-    lose = Statement("test.lose", sa.delete(schema.logchunks).where(schema.logchunks.c.seq == 7))
+    lose = Statement(
+        "test.lose", lambda _dialect: sa.delete(schema.logchunks).where(schema.logchunks.c.seq == 7)
+    )
 
     @unit
     def lose_chunk() -> Work[None]:

@@ -118,7 +118,9 @@ async def test_a_broken_constraint_is_a_violation(store: Store) -> None:
 
 
 async def test_a_refused_statement_names_itself(store: Store) -> None:
-    nowhere = Statement("look nowhere", sa.select(sa.column("x")).select_from(sa.table("nowhere")))
+    nowhere = Statement(
+        "look nowhere", lambda _dialect: sa.select(sa.column("x")).select_from(sa.table("nowhere"))
+    )
 
     @unit
     def lost() -> Work[None]:
@@ -175,7 +177,8 @@ async def test_values_come_back_as_they_went(store: Store) -> None:
     assert await store.read(units.get("bytes")) == content
 
     large = Statement(
-        "set", sa.update(workers).values(attachment=sa.bindparam("n"), info=sa.bindparam("text"))
+        "set",
+        lambda _dialect: sa.update(workers).values(attachment=sa.bindparam("n"), info=sa.bindparam("text")),
     )
 
     @unit
@@ -331,7 +334,9 @@ async def test_integers_of_a_statement_stand_in_its_text(store: Store) -> None:
     """A partial index is used only by a statement that shows its condition."""
     waiting = Statement(
         "waiting",
-        sa.select(builders.c.id).where(builders.c.projectid == 5, builders.c.name == sa.bindparam("name")),
+        lambda _dialect: sa.select(builders.c.id).where(
+            builders.c.projectid == 5, builders.c.name == sa.bindparam("name")
+        ),
     )
     assert "projectid = 5" in waiting.compiled(store.dialect).sql
 

@@ -15,21 +15,29 @@ from tests.support.stores import started
 
 SHARE = Statement(
     "lock attachment",
-    sa.select(workers.c.id)
-    .where(workers.c.id == sa.bindparam("of_id"), workers.c.attachment == sa.bindparam("of_attachment"))
-    .with_for_update(read=True),
+    lambda _dialect: (
+        sa.select(workers.c.id)
+        .where(workers.c.id == sa.bindparam("of_id"), workers.c.attachment == sa.bindparam("of_attachment"))
+        .with_for_update(read=True)
+    ),
 )
 ATTACH = Statement(
     "attach",
-    sa.update(workers)
-    .values(attachment=workers.c.attachment + 1)
-    .where(workers.c.id == sa.bindparam("of_id")),
+    lambda _dialect: (
+        sa.update(workers)
+        .values(attachment=workers.c.attachment + 1)
+        .where(workers.c.id == sa.bindparam("of_id"))
+    ),
 )
 NOTE = Statement(
     "note",
-    sa.update(workers).values(info=sa.bindparam("text")).where(workers.c.name == sa.bindparam("of_name")),
+    lambda _dialect: (
+        sa.update(workers).values(info=sa.bindparam("text")).where(workers.c.name == sa.bindparam("of_name"))
+    ),
 )
-INFO = Statement("info", sa.select(workers.c.info).where(workers.c.name == sa.bindparam("of_name")))
+INFO = Statement(
+    "info", lambda _dialect: sa.select(workers.c.info).where(workers.c.name == sa.bindparam("of_name"))
+)
 
 
 @unit

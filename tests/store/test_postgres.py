@@ -148,11 +148,11 @@ async def test_units_that_lock_each_other_out_run_again(store: Store, admin: asy
     assert [await store.read(units.version_of(each)) for each in ids] == [9, 9]
 
 
-PAUSE = Statement("pause", sa.select(sa.cast(sa.func.pg_sleep(0.01), sa.Text)))
+PAUSE = Statement("pause", lambda _dialect: sa.select(sa.cast(sa.func.pg_sleep(0.01), sa.Text)))
 
 
 async def test_a_changed_table_is_met_with_new_plans(store: Store, admin: asyncpg.Connection) -> None:
-    everything = Statement("everything", sa.select(sa.text("*")).select_from(workers))
+    everything = Statement("everything", lambda _dialect: sa.select(sa.text("*")).select_from(workers))
 
     @unit
     def look() -> Work[int]:
@@ -232,7 +232,7 @@ async def test_a_statement_that_takes_too_long_is_ended(
     postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(postgres.SESSION, "statement_timeout", "50ms")
-    long = Statement("long", sa.select(sa.cast(sa.func.pg_sleep(60), sa.Text)))
+    long = Statement("long", lambda _dialect: sa.select(sa.cast(sa.func.pg_sleep(60), sa.Text)))
 
     @unit
     def wait(*, write: bool) -> Work[None]:

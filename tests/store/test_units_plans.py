@@ -75,7 +75,9 @@ INSERT INTO lock_claims (lockid, buildrequestid, mode, masterid, queued_at)
 
 WORKER_OF = Statement(
     "worker of a build",
-    sa.select(schema.builds.c.workerid).where(schema.builds.c.id == sa.bindparam("of_build")),
+    lambda _dialect: sa.select(schema.builds.c.workerid).where(
+        schema.builds.c.id == sa.bindparam("of_build")
+    ),
 )
 
 

@@ -24,20 +24,26 @@ UPSERT = Statement(
 )
 BUMP = Statement(
     "bump worker",
-    sa.update(workers)
-    .values(version=workers.c.version + 1)
-    .where(workers.c.id == sa.bindparam("of_id"))
-    .returning(workers.c.version),
+    lambda _dialect: (
+        sa.update(workers)
+        .values(version=workers.c.version + 1)
+        .where(workers.c.id == sa.bindparam("of_id"))
+        .returning(workers.c.version)
+    ),
 )
-READ = Statement("read worker", sa.select(workers.c.version).where(workers.c.id == sa.bindparam("of_id")))
+READ = Statement(
+    "read worker", lambda _dialect: sa.select(workers.c.version).where(workers.c.id == sa.bindparam("of_id"))
+)
 SWAP = Statement(
     "compare and set worker",
-    sa.update(workers)
-    .values(version=workers.c.version + 1)
-    .where(workers.c.id == sa.bindparam("of_id"), workers.c.version == sa.bindparam("was"))
-    .returning(workers.c.version),
+    lambda _dialect: (
+        sa.update(workers)
+        .values(version=workers.c.version + 1)
+        .where(workers.c.id == sa.bindparam("of_id"), workers.c.version == sa.bindparam("was"))
+        .returning(workers.c.version)
+    ),
 )
-NAMES = Statement("names", sa.select(workers.c.name).order_by(workers.c.id))
+NAMES = Statement("names", lambda _dialect: sa.select(workers.c.name).order_by(workers.c.id))
 AMONG = Statement(
     "workers among",
     lambda dialect: (
@@ -50,7 +56,9 @@ STORE = Statement(
         key=sa.bindparam("key"), piece=sa.bindparam("piece"), content=sa.bindparam("content")
     ),
 )
-BLOB = Statement("blob", sa.select(blobs.c.content).where(blobs.c.key == sa.bindparam("of_key")))
+BLOB = Statement(
+    "blob", lambda _dialect: sa.select(blobs.c.content).where(blobs.c.key == sa.bindparam("of_key"))
+)
 
 
 class Refused(Exception):

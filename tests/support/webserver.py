@@ -86,7 +86,7 @@ class Server:
 
 async def execute(store: Store, sql: str) -> None:
     """Write to the store past the units."""
-    statement = Statement("in_a_test", sa.text(sql.replace(":", "\\:")))
+    statement = Statement("in_a_test", lambda _dialect: sa.text(sql.replace(":", "\\:")))
 
     @unit
     def write() -> Work[None]:

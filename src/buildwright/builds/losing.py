@@ -23,23 +23,27 @@ _w = schema.workers.c
 
 _HOLD = Statement(
     "losing.hold",
-    sa.select(_w.id)
-    .where(
-        _w.id == sa.bindparam("of_workerid"),
-        _w.attachment == sa.bindparam("of_attachment"),
-        _w.masterid == sa.bindparam("of_masterid"),
-    )
-    .with_for_update(),
+    lambda _dialect: (
+        sa.select(_w.id)
+        .where(
+            _w.id == sa.bindparam("of_workerid"),
+            _w.attachment == sa.bindparam("of_attachment"),
+            _w.masterid == sa.bindparam("of_masterid"),
+        )
+        .with_for_update()
+    ),
 )
 _RAISE = Statement(
     "losing.raise",
-    sa.update(schema.workers)
-    .where(_w.id == sa.bindparam("workerid"))
-    .values(attachment=_w.attachment + 1, connected=0, version=_w.version + 1),
+    lambda _dialect: (
+        sa.update(schema.workers)
+        .where(_w.id == sa.bindparam("workerid"))
+        .values(attachment=_w.attachment + 1, connected=0, version=_w.version + 1)
+    ),
 )
 _FORGET_JOURNALS = Statement(
     "losing.forget_journals",
-    sa.delete(schema.journal).where(
+    lambda _dialect: sa.delete(schema.journal).where(
         schema.journal.c.stepid.in_(
             sa.select(schema.steps.c.id).where(schema.steps.c.buildid == sa.bindparam("of_buildid"))
         )

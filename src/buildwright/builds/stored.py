@@ -18,23 +18,29 @@ PAGE = 32  # chunks of up to 64 KiB
 
 _OUTPUT = Statement(
     "stored.output",
-    sa.select(_c.seq, _c.stream, _c.content)
-    .where(
-        _c.logid == sa.bindparam("of_logid"), _c.origin == sa.bindparam("by"), _c.seq > sa.bindparam("after")
-    )
-    .order_by(_c.seq)
-    .limit(sa.bindparam("most", type_=sa.Integer)),
+    lambda _dialect: (
+        sa.select(_c.seq, _c.stream, _c.content)
+        .where(
+            _c.logid == sa.bindparam("of_logid"),
+            _c.origin == sa.bindparam("by"),
+            _c.seq > sa.bindparam("after"),
+        )
+        .order_by(_c.seq)
+        .limit(sa.bindparam("most", type_=sa.Integer))
+    ),
 )
 _OWN = Statement(
     "stored.own_bytes",
-    sa.select(_c.logid, _c.stream, sa.func.sum(sa.func.length(_c.content)))
-    .select_from(schema.logs.join(schema.logchunks, _c.logid == _l.id))
-    .where(_l.stepid == sa.bindparam("of_stepid"), _c.origin == sa.bindparam("by"))
-    .group_by(_c.logid, _c.stream),
+    lambda _dialect: (
+        sa.select(_c.logid, _c.stream, sa.func.sum(sa.func.length(_c.content)))
+        .select_from(schema.logs.join(schema.logchunks, _c.logid == _l.id))
+        .where(_l.stepid == sa.bindparam("of_stepid"), _c.origin == sa.bindparam("by"))
+        .group_by(_c.logid, _c.stream)
+    ),
 )
 _OUTCOME = Statement(
     "stored.outcome",
-    sa.select(_j.outcome).where(
+    lambda _dialect: sa.select(_j.outcome).where(
         _j.stepid == sa.bindparam("of_stepid"),
         _j["try"] == sa.bindparam("of_try"),
         _j.seq == sa.bindparam("of_seq"),

@@ -120,15 +120,16 @@ class Compiled:
 class Statement:
     """A named statement, compiled at its first use on each dialect.
 
-    ``build`` gets the dialect's name and returns the Core construct; names of parameters that carry a set
-    of ids (made with :func:`in_set`) are found by their marker in the parameter's name.
+    ``build`` gets the dialect's name and returns the Core construct, which lives only until it is compiled.
+    Names of parameters that carry a set of ids (made with :func:`in_set`) are found by their marker in the
+    parameter's name.
     """
 
     __slots__ = ("_build", "_compiled", "name")
 
-    def __init__(self, name: str, build: Executable | Callable[[str], Executable]) -> None:
+    def __init__(self, name: str, build: Callable[[str], Executable]) -> None:
         self.name = name
-        self._build: Callable[[str], Executable] = build if callable(build) else lambda _dialect: build
+        self._build = build
         self._compiled: dict[str, Compiled] = {}
 
     def __call__(self, **params: Any) -> Bound:
@@ -154,7 +155,7 @@ class AdHoc(Statement):
     __slots__ = ()
 
     def __init__(self, core: Executable) -> None:
-        super().__init__("fetch", core)
+        super().__init__("fetch", lambda _dialect: core)
 
     def compiled(self, dialect: str) -> Compiled:
         return _compile(self._build(dialect), dialect, ad_hoc=True)

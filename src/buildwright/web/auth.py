@@ -29,8 +29,10 @@ ANONYMOUS = "anonymous"
 PREFIX = "bw_"
 
 _t = schema.api_tokens.c
-_FIND = Statement("find_api_token", sa.select(_t.name).where(_t.hash == sa.bindparam("hash")))
-_ANY = Statement("any_api_token", sa.select(_t.id).limit(1))
+_FIND = Statement(
+    "find_api_token", lambda _dialect: sa.select(_t.name).where(_t.hash == sa.bindparam("hash"))
+)
+_ANY = Statement("any_api_token", lambda _dialect: sa.select(_t.id).limit(1))
 _ACT_AS = "acting needs an API token: send it as 'Authorization: Bearer <token>'"
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 

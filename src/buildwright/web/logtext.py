@@ -79,7 +79,9 @@ def _find(logid: Element) -> Statement:
         builds.c.number,
         schema.workers.c.name,
     )
-    return Statement("api_log", sa.select(*columns).select_from(source).where(_l.id == logid))
+    return Statement(
+        "api_log", lambda _dialect: sa.select(*columns).select_from(source).where(_l.id == logid)
+    )
 
 
 PATHS = [

@@ -31,13 +31,15 @@ _COUNT = sa.func.count(sa.literal_column("*"))
 _NUMBERS = {
     "buildwright_waiting_requests": Statement(
         "count_waiting_requests",
-        sa.select(_COUNT).where(_r.complete == sa.literal_column("0"), _r.claimed_by.is_(None)),
+        lambda _dialect: sa.select(_COUNT).where(
+            _r.complete == sa.literal_column("0"), _r.claimed_by.is_(None)
+        ),
     ),
     "buildwright_open_builds": Statement(
-        "count_open_builds", sa.select(_COUNT).where(_b.complete_at.is_(None))
+        "count_open_builds", lambda _dialect: sa.select(_COUNT).where(_b.complete_at.is_(None))
     ),
     "buildwright_connected_workers": Statement(
-        "count_connected_workers", sa.select(_COUNT).where(_w.connected == 1)
+        "count_connected_workers", lambda _dialect: sa.select(_COUNT).where(_w.connected == 1)
     ),
 }
 _HELP = {
@@ -45,7 +47,7 @@ _HELP = {
     "buildwright_open_builds": "Builds that have not finished",
     "buildwright_connected_workers": "Workers that are attached to a master",
 }
-_PROBE = Statement("probe", sa.select(sa.literal_column("1")))
+_PROBE = Statement("probe", lambda _dialect: sa.select(sa.literal_column("1")))
 
 
 @unit

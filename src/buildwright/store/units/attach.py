@@ -120,52 +120,64 @@ class OpenBuilds(NamedTuple):
 
 _LEASE = Statement(
     "attach.lease",
-    sa.select(_m.id)
-    .where(_m.id == sa.bindparam("of_masterid"), _m.term == sa.bindparam("of_term"), _m.active == 1)
-    .with_for_update(read=True),
+    lambda _dialect: (
+        sa.select(_m.id)
+        .where(_m.id == sa.bindparam("of_masterid"), _m.term == sa.bindparam("of_term"), _m.active == 1)
+        .with_for_update(read=True)
+    ),
 )
 _HELD = Statement(
     "attach.held",
-    sa.select(_w.masterid, _w.boot_id, _w.ledger_id, _w.paused, _w.graceful, _w.attachment, _w.attached_call)
-    .where(_w.id == sa.bindparam("workerid"))
-    .with_for_update(),
+    lambda _dialect: (
+        sa.select(
+            _w.masterid, _w.boot_id, _w.ledger_id, _w.paused, _w.graceful, _w.attachment, _w.attached_call
+        )
+        .where(_w.id == sa.bindparam("workerid"))
+        .with_for_update()
+    ),
 )
 _BUMP = Statement(
     "attach.bump",
-    sa.update(schema.workers)
-    .where(_w.id == sa.bindparam("workerid"))
-    .values(
-        attachment=_w.attachment + 1,
-        masterid=sa.bindparam("to_masterid"),
-        connected=1,
-        info=sa.bindparam("about"),
-        attached_call=sa.bindparam("call"),
-        graceful=0,
-        version=_w.version + 1,
-    )
-    .returning(_w.attachment),
+    lambda _dialect: (
+        sa.update(schema.workers)
+        .where(_w.id == sa.bindparam("workerid"))
+        .values(
+            attachment=_w.attachment + 1,
+            masterid=sa.bindparam("to_masterid"),
+            connected=1,
+            info=sa.bindparam("about"),
+            attached_call=sa.bindparam("call"),
+            graceful=0,
+            version=_w.version + 1,
+        )
+        .returning(_w.attachment)
+    ),
 )
 _ADOPT = Statement(
     "attach.adopt",
-    sa.update(schema.workers)
-    .where(
-        _w.id == sa.bindparam("workerid"),
-        _w.attachment == sa.bindparam("of_attachment"),
-        _w.masterid == sa.bindparam("of_masterid"),
-    )
-    .values(boot_id=sa.bindparam("boot"), ledger_id=sa.bindparam("ledger"), version=_w.version + 1)
-    .returning(_w.id),
+    lambda _dialect: (
+        sa.update(schema.workers)
+        .where(
+            _w.id == sa.bindparam("workerid"),
+            _w.attachment == sa.bindparam("of_attachment"),
+            _w.masterid == sa.bindparam("of_masterid"),
+        )
+        .values(boot_id=sa.bindparam("boot"), ledger_id=sa.bindparam("ledger"), version=_w.version + 1)
+        .returning(_w.id)
+    ),
 )
 _MOVE_BUILDS = Statement(
     "attach.move_builds",
-    sa.update(schema.builds)
-    .where(
-        _b.workerid == sa.bindparam("of_workerid"),
-        _b.complete_at.is_(None),
-        _b.masterid != sa.bindparam("to_masterid"),
-    )
-    .values(masterid=sa.bindparam("to_masterid"))
-    .returning(_b.buildrequestid),
+    lambda _dialect: (
+        sa.update(schema.builds)
+        .where(
+            _b.workerid == sa.bindparam("of_workerid"),
+            _b.complete_at.is_(None),
+            _b.masterid != sa.bindparam("to_masterid"),
+        )
+        .values(masterid=sa.bindparam("to_masterid"))
+        .returning(_b.buildrequestid)
+    ),
 )
 _MOVE_REQUESTS = Statement(
     "attach.move_requests",
@@ -177,33 +189,37 @@ _MOVE_REQUESTS = Statement(
 )
 _DETACH = Statement(
     "attach.detach",
-    sa.update(schema.workers)
-    .where(
-        _w.id == sa.bindparam("workerid"),
-        _w.attachment == sa.bindparam("of_attachment"),
-        _w.masterid == sa.bindparam("of_masterid"),
-    )
-    .values(connected=0, version=_w.version + 1)
-    .returning(_w.id),
+    lambda _dialect: (
+        sa.update(schema.workers)
+        .where(
+            _w.id == sa.bindparam("workerid"),
+            _w.attachment == sa.bindparam("of_attachment"),
+            _w.masterid == sa.bindparam("of_masterid"),
+        )
+        .values(connected=0, version=_w.version + 1)
+        .returning(_w.id)
+    ),
 )
 
 _OPEN = Statement(
     "attach.open_builds",
-    sa.select(
-        _b.id,
-        _b.number,
-        _b.builderid,
-        _b.buildrequestid,
-        _b.attempt,
-        _b.started_at,
-        _b.properties,
-        _b.fingerprint,
-        _b.pinned,
-        _b.version,
-        _b.masterid,
-    )
-    .where(_b.workerid == sa.bindparam("of_workerid"), _b.complete_at.is_(None))
-    .order_by(_b.id),
+    lambda _dialect: (
+        sa.select(
+            _b.id,
+            _b.number,
+            _b.builderid,
+            _b.buildrequestid,
+            _b.attempt,
+            _b.started_at,
+            _b.properties,
+            _b.fingerprint,
+            _b.pinned,
+            _b.version,
+            _b.masterid,
+        )
+        .where(_b.workerid == sa.bindparam("of_workerid"), _b.complete_at.is_(None))
+        .order_by(_b.id)
+    ),
 )
 _STEPS = Statement(
     "attach.steps",
@@ -261,7 +277,9 @@ _LOGS = Statement(
 )
 _LINGERING = Statement(
     "attach.lingering",
-    sa.select(_b.id, _b.builderid).where(_b.workerid == sa.bindparam("of_workerid"), _b.lingering == 1),
+    lambda _dialect: sa.select(_b.id, _b.builderid).where(
+        _b.workerid == sa.bindparam("of_workerid"), _b.lingering == 1
+    ),
 )
 
 
@@ -334,21 +352,23 @@ def lingering_builds(workerid: int) -> Work[list[tuple[int, int]]]:
 
 _TO_WATCH = Statement(
     "attach.builds_to_watch",
-    sa.select(
-        _w.id,
-        _w.attachment,
-        _w.masterid,
-        sa.func.max(sa.case((_b.complete_at.is_(None), 1), else_=0)),
-    )
-    .select_from(schema.builds.join(schema.workers, _w.id == _b.workerid))
-    .where(
-        sa.or_(_b.complete_at.is_(None), _b.lingering == sa.literal_column("1")),
-        sa.or_(
-            _w.masterid == sa.bindparam("of_masterid"),
-            _w.masterid.in_(sa.select(_m.id).where(_m.active == sa.literal_column("0"))),
-        ),
-    )
-    .group_by(_w.id, _w.attachment, _w.masterid),
+    lambda _dialect: (
+        sa.select(
+            _w.id,
+            _w.attachment,
+            _w.masterid,
+            sa.func.max(sa.case((_b.complete_at.is_(None), 1), else_=0)),
+        )
+        .select_from(schema.builds.join(schema.workers, _w.id == _b.workerid))
+        .where(
+            sa.or_(_b.complete_at.is_(None), _b.lingering == sa.literal_column("1")),
+            sa.or_(
+                _w.masterid == sa.bindparam("of_masterid"),
+                _w.masterid.in_(sa.select(_m.id).where(_m.active == sa.literal_column("0"))),
+            ),
+        )
+        .group_by(_w.id, _w.attachment, _w.masterid)
+    ),
 )
 
 

@@ -27,12 +27,16 @@ _PUT = Statement(
 )
 _GET = Statement(
     "blobs.get",
-    sa.select(_b.content)
-    .where(_KEY, _b.piece >= sa.bindparam("first"), _b.piece <= sa.bindparam("last"))
-    .order_by(_b.piece),
+    lambda _dialect: (
+        sa.select(_b.content)
+        .where(_KEY, _b.piece >= sa.bindparam("first"), _b.piece <= sa.bindparam("last"))
+        .order_by(_b.piece)
+    ),
 )
-_LAST = Statement("blobs.last", sa.select(sa.func.max(_b.piece)).where(_KEY))
-_CUT = Statement("blobs.cut", sa.delete(schema.blobs).where(_KEY, _b.piece >= sa.bindparam("first")))
+_LAST = Statement("blobs.last", lambda _dialect: sa.select(sa.func.max(_b.piece)).where(_KEY))
+_CUT = Statement(
+    "blobs.cut", lambda _dialect: sa.delete(schema.blobs).where(_KEY, _b.piece >= sa.bindparam("first"))
+)
 
 
 @unit

@@ -48,41 +48,50 @@ TAKE_KEY = Statement(
 )
 READ_KEY = Statement(
     "read_idempotency_key",
-    sa.select(_keys.c.result).where(_keys.c.key == sa.bindparam("key")),
+    lambda _dialect: sa.select(_keys.c.result).where(_keys.c.key == sa.bindparam("key")),
 )
 KEEP_RESULT = Statement(
     "keep_idempotency_result",
-    sa.update(_keys).where(_keys.c.key == sa.bindparam("which")).values(result=sa.bindparam("result")),
+    lambda _dialect: (
+        sa.update(_keys).where(_keys.c.key == sa.bindparam("which")).values(result=sa.bindparam("result"))
+    ),
 )
 ADD_BUILDSET = Statement(
     "add_buildset",
-    sa.insert(_buildsets)
-    .values(
-        _values(
-            "external_idstring",
-            "reason",
-            "schedulerid",
-            "submitted_at",
-            "complete",
-            "complete_at",
-            "results",
-            "parent_buildid",
-            "parent_relationship",
-            "rebuilt_buildid",
-            "properties",
+    lambda _dialect: (
+        sa.insert(_buildsets)
+        .values(
+            _values(
+                "external_idstring",
+                "reason",
+                "schedulerid",
+                "submitted_at",
+                "complete",
+                "complete_at",
+                "results",
+                "parent_buildid",
+                "parent_relationship",
+                "rebuilt_buildid",
+                "properties",
+            )
         )
-    )
-    .returning(_buildsets.c.id),
+        .returning(_buildsets.c.id)
+    ),
 )
 ADD_SOURCE = Statement(
-    "add_buildset_sourcestamp", sa.insert(_sources).values(_values("buildsetid", "sourcestampid"))
+    "add_buildset_sourcestamp",
+    lambda _dialect: sa.insert(_sources).values(_values("buildsetid", "sourcestampid")),
 )
-ADD_CAUSE = Statement("add_buildset_change", sa.insert(_causes).values(_values("buildsetid", "changeid")))
+ADD_CAUSE = Statement(
+    "add_buildset_change", lambda _dialect: sa.insert(_causes).values(_values("buildsetid", "changeid"))
+)
 ADD_REQUEST = Statement(
     "add_buildrequest",
-    sa.insert(_requests)
-    .values(_values("buildsetid", "builderid", "priority", "submitted_at", "waited_for"))
-    .returning(_requests.c.id),
+    lambda _dialect: (
+        sa.insert(_requests)
+        .values(_values("buildsetid", "builderid", "priority", "submitted_at", "waited_for"))
+        .returning(_requests.c.id)
+    ),
 )
 TELL_UPSTREAM_DONE = Statement(
     "tell_upstream_done",

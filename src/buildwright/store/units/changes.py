@@ -198,41 +198,48 @@ ADD_SOURCE = Statement(
     ),
 )
 FIND_SOURCE = Statement(
-    "changesources.find", sa.select(_sources.c.id).where(_sources.c.name == sa.bindparam("of_name"))
+    "changesources.find",
+    lambda _dialect: sa.select(_sources.c.id).where(_sources.c.name == sa.bindparam("of_name")),
 )
 READ_SOURCE = Statement(
     "changesources.read",
-    sa.select(_sources.c.masterid, _sources.c.state, _sources.c.version).where(
+    lambda _dialect: sa.select(_sources.c.masterid, _sources.c.state, _sources.c.version).where(
         _sources.c.id == sa.bindparam("of")
     ),
 )
 _active = sa.select(schema.masters.c.id).where(schema.masters.c.active == 1)
 TAKE_SOURCE = Statement(
     "changesources.take",
-    sa.update(_sources)
-    .where(
-        _sources.c.id == sa.bindparam("of"),
-        sa.or_(
-            _sources.c.masterid.is_(None),
-            _sources.c.masterid == sa.bindparam("by"),
-            _sources.c.masterid.not_in(_active),
-        ),
-    )
-    .values(masterid=sa.bindparam("by"))
-    .returning(_sources.c.id),
+    lambda _dialect: (
+        sa.update(_sources)
+        .where(
+            _sources.c.id == sa.bindparam("of"),
+            sa.or_(
+                _sources.c.masterid.is_(None),
+                _sources.c.masterid == sa.bindparam("by"),
+                _sources.c.masterid.not_in(_active),
+            ),
+        )
+        .values(masterid=sa.bindparam("by"))
+        .returning(_sources.c.id)
+    ),
 )
 LEAVE_SOURCE = Statement(
     "changesources.leave",
-    sa.update(_sources)
-    .where(_sources.c.id == sa.bindparam("of"), _sources.c.masterid == sa.bindparam("by"))
-    .values(masterid=None),
+    lambda _dialect: (
+        sa.update(_sources)
+        .where(_sources.c.id == sa.bindparam("of"), _sources.c.masterid == sa.bindparam("by"))
+        .values(masterid=None)
+    ),
 )
 MOVE_SOURCE = Statement(
     "changesources.move",
-    sa.update(_sources)
-    .where(_sources.c.id == sa.bindparam("of"), _sources.c.version == sa.bindparam("at_version"))
-    .values(state=sa.bindparam("to_state"), version=_sources.c.version + 1)
-    .returning(_sources.c.version),
+    lambda _dialect: (
+        sa.update(_sources)
+        .where(_sources.c.id == sa.bindparam("of"), _sources.c.version == sa.bindparam("at_version"))
+        .values(state=sa.bindparam("to_state"), version=_sources.c.version + 1)
+        .returning(_sources.c.version)
+    ),
 )
 
 

@@ -136,17 +136,19 @@ _lingers = sa.exists().where(_b.buildrequestid == _r.id, _b.lingering == sa.lite
 
 _WAITING = Statement(
     "claims.waiting",
-    sa.select(*_WAITING_COLUMNS)
-    .select_from(_WAITING_FROM)
-    .where(
-        _r.builderid == sa.bindparam("of_builderid"),
-        _r.complete == sa.literal_column("0"),
-        _r.claimed_by.is_(None),
-        _r.stop_results.is_(None),
-        sa.or_(_r.attempts == sa.literal_column("0"), sa.not_(_lingers)),
-    )
-    .order_by(_r.priority.desc(), _r.id)
-    .limit(sa.bindparam("most", type_=sa.Integer)),
+    lambda _dialect: (
+        sa.select(*_WAITING_COLUMNS)
+        .select_from(_WAITING_FROM)
+        .where(
+            _r.builderid == sa.bindparam("of_builderid"),
+            _r.complete == sa.literal_column("0"),
+            _r.claimed_by.is_(None),
+            _r.stop_results.is_(None),
+            sa.or_(_r.attempts == sa.literal_column("0"), sa.not_(_lingers)),
+        )
+        .order_by(_r.priority.desc(), _r.id)
+        .limit(sa.bindparam("most", type_=sa.Integer))
+    ),
 )
 _BY_IDS = Statement(
     "claims.by_ids",
@@ -227,28 +229,32 @@ _PENDING_BUILDERS = Statement(
 
 _HOLD_WORKER = Statement(
     "claims.hold_worker",
-    sa.select(_w.id)
-    .where(
-        _w.id == sa.bindparam("of_workerid"),
-        _w.attachment == sa.bindparam("of_attachment"),
-        _w.masterid == sa.bindparam("of_masterid"),
-    )
-    .with_for_update(read=True),
+    lambda _dialect: (
+        sa.select(_w.id)
+        .where(
+            _w.id == sa.bindparam("of_workerid"),
+            _w.attachment == sa.bindparam("of_attachment"),
+            _w.masterid == sa.bindparam("of_masterid"),
+        )
+        .with_for_update(read=True)
+    ),
 )
 _HOLD_REQUEST = Statement(
     "claims.hold_request",
-    sa.select(_r.attempts, _r.waits_for)
-    .where(
-        _r.id == sa.bindparam("requestid"),
-        _r.complete == 0,
-        _r.claimed_by.is_(None),
-        _r.stop_results.is_(None),
-    )
-    .with_for_update(),
+    lambda _dialect: (
+        sa.select(_r.attempts, _r.waits_for)
+        .where(
+            _r.id == sa.bindparam("requestid"),
+            _r.complete == 0,
+            _r.claimed_by.is_(None),
+            _r.stop_results.is_(None),
+        )
+        .with_for_update()
+    ),
 )
 _CLAIMED = Statement(
     "claims.claimed",
-    sa.select(_b.id, _b.number, _b.attempt).where(
+    lambda _dialect: sa.select(_b.id, _b.number, _b.attempt).where(
         _b.buildrequestid == sa.bindparam("requestid"),
         _b.workerid == sa.bindparam("of_workerid"),
         _b.masterid == sa.bindparam("of_masterid"),
@@ -258,60 +264,71 @@ _CLAIMED = Statement(
 )
 _LINGERING = Statement(
     "claims.lingering",
-    sa.select(_b.id).where(
+    lambda _dialect: sa.select(_b.id).where(
         _b.buildrequestid == sa.bindparam("of_requestid"), _b.lingering == sa.literal_column("1")
     ),
 )
 _TAKE_REQUEST = Statement(
     "claims.take_request",
-    sa.update(schema.buildrequests)
-    .where(_r.id == sa.bindparam("requestid"))
-    .values(
-        claimed_by=sa.bindparam("masterid"),
-        claimed_at=sa.bindparam("now_us"),
-        attempts=_r.attempts + 1,
-        waits_for="",
-        version=_r.version + 1,
+    lambda _dialect: (
+        sa.update(schema.buildrequests)
+        .where(_r.id == sa.bindparam("requestid"))
+        .values(
+            claimed_by=sa.bindparam("masterid"),
+            claimed_at=sa.bindparam("now_us"),
+            attempts=_r.attempts + 1,
+            waits_for="",
+            version=_r.version + 1,
+        )
     ),
 )
 _SAY_WAITS = Statement(
     "claims.say_waits",
-    sa.update(schema.buildrequests)
-    .where(_r.id == sa.bindparam("requestid"), _r.waits_for != sa.bindparam("why"))
-    .values(waits_for=sa.bindparam("why"), version=_r.version + 1)
-    .returning(_r.id),
+    lambda _dialect: (
+        sa.update(schema.buildrequests)
+        .where(_r.id == sa.bindparam("requestid"), _r.waits_for != sa.bindparam("why"))
+        .values(waits_for=sa.bindparam("why"), version=_r.version + 1)
+        .returning(_r.id)
+    ),
 )
 _SAY_BUILDER_WAITS = Statement(
     "claims.say_builder_waits",
-    sa.update(schema.builders)
-    .where(
-        schema.builders.c.id == sa.bindparam("builderid"), schema.builders.c.waits_for != sa.bindparam("why")
-    )
-    .values(waits_for=sa.bindparam("why"), version=schema.builders.c.version + 1)
-    .returning(schema.builders.c.id),
+    lambda _dialect: (
+        sa.update(schema.builders)
+        .where(
+            schema.builders.c.id == sa.bindparam("builderid"),
+            schema.builders.c.waits_for != sa.bindparam("why"),
+        )
+        .values(waits_for=sa.bindparam("why"), version=schema.builders.c.version + 1)
+        .returning(schema.builders.c.id)
+    ),
 )
 _NUMBER = Statement(
     "claims.number",
-    sa.update(schema.builders)
-    .where(schema.builders.c.id == sa.bindparam("builderid"))
-    .values(next_number=schema.builders.c.next_number + 1)
-    .returning(schema.builders.c.next_number),
+    lambda _dialect: (
+        sa.update(schema.builders)
+        .where(schema.builders.c.id == sa.bindparam("builderid"))
+        .values(next_number=schema.builders.c.next_number + 1)
+        .returning(schema.builders.c.next_number)
+    ),
 )
 _ADD_BUILD = Statement(
     "claims.add_build",
-    sa.insert(schema.builds)
-    .values(
-        number=sa.bindparam("number"),
-        builderid=sa.bindparam("builderid"),
-        buildrequestid=sa.bindparam("requestid"),
-        attempt=sa.bindparam("attempt"),
-        workerid=sa.bindparam("workerid"),
-        masterid=sa.bindparam("masterid"),
-        started_at=sa.bindparam("now_us"),
-        state_string="starting",
-        fingerprint=sa.bindparam("fingerprint"),
-    )
-    .returning(_b.id),
+    lambda _dialect: (
+        sa.insert(schema.builds)
+        .values(
+            number=sa.bindparam("number"),
+            builderid=sa.bindparam("builderid"),
+            buildrequestid=sa.bindparam("requestid"),
+            attempt=sa.bindparam("attempt"),
+            workerid=sa.bindparam("workerid"),
+            masterid=sa.bindparam("masterid"),
+            started_at=sa.bindparam("now_us"),
+            state_string="starting",
+            fingerprint=sa.bindparam("fingerprint"),
+        )
+        .returning(_b.id)
+    ),
 )
 
 
@@ -421,75 +438,91 @@ def say_builder_waits(builderid: int, why: str) -> Work[None]:
 
 _HOLD_CLAIMED = Statement(
     "claims.hold_claimed",
-    sa.select(_r.buildsetid, _r.attempts, _r.stop_results)
-    .where(_r.id == sa.bindparam("requestid"), _r.complete == 0)
-    .with_for_update(),
+    lambda _dialect: (
+        sa.select(_r.buildsetid, _r.attempts, _r.stop_results)
+        .where(_r.id == sa.bindparam("requestid"), _r.complete == 0)
+        .with_for_update()
+    ),
 )
 _FINISH_BUILD = Statement(
     "claims.finish_build",
-    sa.update(schema.builds)
-    .where(_b.id == sa.bindparam("buildid"), _b.complete_at.is_(None))
-    .values(
-        complete_at=sa.bindparam("now_us"),
-        results=sa.bindparam("to_results"),
-        state_string=sa.bindparam("state"),
-        lingering=sa.bindparam("to_lingering"),
-    )
-    .returning(_b.id),
+    lambda _dialect: (
+        sa.update(schema.builds)
+        .where(_b.id == sa.bindparam("buildid"), _b.complete_at.is_(None))
+        .values(
+            complete_at=sa.bindparam("now_us"),
+            results=sa.bindparam("to_results"),
+            state_string=sa.bindparam("state"),
+            lingering=sa.bindparam("to_lingering"),
+        )
+        .returning(_b.id)
+    ),
 )
 _COMPLETE_REQUEST = Statement(
     "claims.complete_request",
-    sa.update(schema.buildrequests)
-    .where(_r.id == sa.bindparam("requestid"))
-    .values(
-        complete=1,
-        complete_at=sa.bindparam("now_us"),
-        results=sa.bindparam("to_results"),
-        waits_for="",
-        version=_r.version + 1,
+    lambda _dialect: (
+        sa.update(schema.buildrequests)
+        .where(_r.id == sa.bindparam("requestid"))
+        .values(
+            complete=1,
+            complete_at=sa.bindparam("now_us"),
+            results=sa.bindparam("to_results"),
+            waits_for="",
+            version=_r.version + 1,
+        )
     ),
 )
 _REQUEUE = Statement(
     "claims.requeue",
-    sa.update(schema.buildrequests)
-    .where(_r.id == sa.bindparam("requestid"))
-    .values(claimed_by=None, claimed_at=None, waits_for=sa.bindparam("why"), version=_r.version + 1),
+    lambda _dialect: (
+        sa.update(schema.buildrequests)
+        .where(_r.id == sa.bindparam("requestid"))
+        .values(claimed_by=None, claimed_at=None, waits_for=sa.bindparam("why"), version=_r.version + 1)
+    ),
 )
 _COMPLETE_SOLE = Statement(
     "claims.complete_sole",
-    sa.update(schema.buildsets)
-    .where(
-        _s.id == sa.bindparam("buildsetid"),
-        _s.complete == 0,
-        ~sa.exists().where(
-            _r.buildsetid == sa.bindparam("of_buildsetid"), _r.id != sa.bindparam("requestid")
-        ),
-    )
-    .values(
-        complete=1,
-        complete_at=sa.bindparam("now_us"),
-        results=sa.bindparam("to_results"),
-        version=_s.version + 1,
-    )
-    .returning(_s.schedulerid),
+    lambda _dialect: (
+        sa.update(schema.buildsets)
+        .where(
+            _s.id == sa.bindparam("buildsetid"),
+            _s.complete == 0,
+            ~sa.exists().where(
+                _r.buildsetid == sa.bindparam("of_buildsetid"), _r.id != sa.bindparam("requestid")
+            ),
+        )
+        .values(
+            complete=1,
+            complete_at=sa.bindparam("now_us"),
+            results=sa.bindparam("to_results"),
+            version=_s.version + 1,
+        )
+        .returning(_s.schedulerid)
+    ),
 )
 _HOLD_BUILDSET = Statement(
     "claims.hold_buildset",
-    sa.select(_s.schedulerid).where(_s.id == sa.bindparam("buildsetid"), _s.complete == 0).with_for_update(),
+    lambda _dialect: (
+        sa.select(_s.schedulerid)
+        .where(_s.id == sa.bindparam("buildsetid"), _s.complete == 0)
+        .with_for_update()
+    ),
 )
 _SIBLINGS = Statement(
     "claims.siblings",
-    sa.select(_r.complete, _r.results).where(_r.buildsetid == sa.bindparam("of_buildsetid")),
+    lambda _dialect: sa.select(_r.complete, _r.results).where(_r.buildsetid == sa.bindparam("of_buildsetid")),
 )
 _COMPLETE_BUILDSET = Statement(
     "claims.complete_buildset",
-    sa.update(schema.buildsets)
-    .where(_s.id == sa.bindparam("buildsetid"))
-    .values(
-        complete=1,
-        complete_at=sa.bindparam("now_us"),
-        results=sa.bindparam("to_results"),
-        version=_s.version + 1,
+    lambda _dialect: (
+        sa.update(schema.buildsets)
+        .where(_s.id == sa.bindparam("buildsetid"))
+        .values(
+            complete=1,
+            complete_at=sa.bindparam("now_us"),
+            results=sa.bindparam("to_results"),
+            version=_s.version + 1,
+        )
     ),
 )
 
@@ -584,10 +617,12 @@ def finish_build_work(
 
 _END_LINGERING = Statement(
     "claims.end_lingering",
-    sa.update(schema.builds)
-    .where(_b.id == sa.bindparam("buildid"), _b.lingering == 1)
-    .values(lingering=0)
-    .returning(_b.buildrequestid),
+    lambda _dialect: (
+        sa.update(schema.builds)
+        .where(_b.id == sa.bindparam("buildid"), _b.lingering == 1)
+        .values(lingering=0)
+        .returning(_b.buildrequestid)
+    ),
 )
 
 
@@ -610,18 +645,20 @@ def free_waiting_work(requestid: int, attempts: int) -> Work[None]:
 
 _ASK_STOP = Statement(
     "claims.ask_stop",
-    sa.update(schema.buildrequests)
-    .where(_r.id == sa.bindparam("requestid"), _r.complete == 0)
-    .values(
-        stop_results=sa.func.coalesce(_r.stop_results, sa.bindparam("to_results")),
-        stop_reason=sa.func.coalesce(_r.stop_reason, sa.bindparam("why")),
-        version=_r.version + 1,
-    )
-    .returning(_r.claimed_by, _r.buildsetid, _r.attempts),
+    lambda _dialect: (
+        sa.update(schema.buildrequests)
+        .where(_r.id == sa.bindparam("requestid"), _r.complete == 0)
+        .values(
+            stop_results=sa.func.coalesce(_r.stop_results, sa.bindparam("to_results")),
+            stop_reason=sa.func.coalesce(_r.stop_reason, sa.bindparam("why")),
+            version=_r.version + 1,
+        )
+        .returning(_r.claimed_by, _r.buildsetid, _r.attempts)
+    ),
 )
 _STOPS = Statement(
     "claims.stops",
-    sa.select(_r.id, _r.stop_results, _r.stop_reason).where(
+    lambda _dialect: sa.select(_r.id, _r.stop_results, _r.stop_reason).where(
         _r.complete == sa.literal_column("0"),
         _r.stop_results.is_not(None),
         _r.claimed_by == sa.bindparam("of_masterid"),

@@ -97,22 +97,26 @@ FIND_SOURCES = Statement(
 )
 LOCK_TWO = Statement(
     "lock_two_requests",
-    sa.select(
-        _requests.c.id,
-        _requests.c.builderid,
-        _requests.c.buildsetid,
-        _requests.c.priority,
-        _requests.c.attempts,
-    )
-    .where(_requests.c.id.in_([sa.bindparam("lower"), sa.bindparam("higher")]), _waiting)
-    .order_by(_requests.c.id)
-    .with_for_update(),
+    lambda _dialect: (
+        sa.select(
+            _requests.c.id,
+            _requests.c.builderid,
+            _requests.c.buildsetid,
+            _requests.c.priority,
+            _requests.c.attempts,
+        )
+        .where(_requests.c.id.in_([sa.bindparam("lower"), sa.bindparam("higher")]), _waiting)
+        .order_by(_requests.c.id)
+        .with_for_update()
+    ),
 )
 RAISE_PRIORITY = Statement(
     "raise_priority",
-    sa.update(_requests)
-    .where(_requests.c.id == sa.bindparam("which"))
-    .values(priority=sa.bindparam("to"), version=_requests.c.version + 1),
+    lambda _dialect: (
+        sa.update(_requests)
+        .where(_requests.c.id == sa.bindparam("which"))
+        .values(priority=sa.bindparam("to"), version=_requests.c.version + 1)
+    ),
 )
 
 

@@ -32,36 +32,44 @@ _causes = schema.buildset_changes.c
 
 _OPEN_BUILD = Statement(
     "control.open_build",
-    sa.select(_b.buildrequestid).where(_b.id == sa.bindparam("buildid"), _b.complete_at.is_(None)),
+    lambda _dialect: sa.select(_b.buildrequestid).where(
+        _b.id == sa.bindparam("buildid"), _b.complete_at.is_(None)
+    ),
 )
 _SET_PRIORITY = Statement(
     "control.set_priority",
-    sa.update(schema.buildrequests)
-    .where(_r.id == sa.bindparam("requestid"), _r.complete == 0)
-    .values(priority=sa.bindparam("to_priority"), version=_r.version + 1)
-    .returning(_r.id),
+    lambda _dialect: (
+        sa.update(schema.buildrequests)
+        .where(_r.id == sa.bindparam("requestid"), _r.complete == 0)
+        .values(priority=sa.bindparam("to_priority"), version=_r.version + 1)
+        .returning(_r.id)
+    ),
 )
 _BUILT = Statement(
     "control.built",
-    sa.select(_r.buildsetid, _r.builderid, _r.priority, _s.properties, _s.external_idstring)
-    .select_from(
-        schema.builds.join(schema.buildrequests, _r.id == _b.buildrequestid).join(
-            schema.buildsets, _s.id == _r.buildsetid
+    lambda _dialect: (
+        sa.select(_r.buildsetid, _r.builderid, _r.priority, _s.properties, _s.external_idstring)
+        .select_from(
+            schema.builds.join(schema.buildrequests, _r.id == _b.buildrequestid).join(
+                schema.buildsets, _s.id == _r.buildsetid
+            )
         )
-    )
-    .where(_b.id == sa.bindparam("buildid")),
+        .where(_b.id == sa.bindparam("buildid"))
+    ),
 )
 _STAMPS = Statement(
-    "control.stamps", sa.select(_links.sourcestampid).where(_links.buildsetid == sa.bindparam("buildsetid"))
+    "control.stamps",
+    lambda _dialect: sa.select(_links.sourcestampid).where(_links.buildsetid == sa.bindparam("buildsetid")),
 )
 _CHANGES = Statement(
-    "control.changes", sa.select(_causes.changeid).where(_causes.buildsetid == sa.bindparam("buildsetid"))
+    "control.changes",
+    lambda _dialect: sa.select(_causes.changeid).where(_causes.buildsetid == sa.bindparam("buildsetid")),
 )
 
 
 def _set_worker(name: str, **values: object) -> Statement:
     update = sa.update(schema.workers).where(_w.id == sa.bindparam("workerid"))
-    return Statement(name, update.values(version=_w.version + 1, **values).returning(_w.id))
+    return Statement(name, lambda _dialect: update.values(version=_w.version + 1, **values).returning(_w.id))
 
 
 _PAUSE = _set_worker("control.pause", paused=1, pause_reason=sa.bindparam("why"))

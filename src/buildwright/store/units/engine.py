@@ -49,38 +49,42 @@ Operation = Bound | Many | Hint | Part
 
 _PASS = Statement(
     "engine.pass_fence",
-    sa.update(schema.builds)
-    .where(
-        _b.id == sa.bindparam("buildid"),
-        _b.version == sa.bindparam("at_version"),
-        _b.complete_at.is_(None),
-        _b.workerid.in_(
-            sa.select(_w.id)
-            .where(
-                _w.id == sa.bindparam("of_workerid"),
-                _w.attachment == sa.bindparam("of_attachment"),
-                _w.masterid == sa.bindparam("of_masterid"),
-            )
-            .with_for_update(read=True)
-        ),
-    )
-    .values(
-        version=_b.version + 1,
-        state_string=sa.func.coalesce(sa.bindparam("state", type_=sa.Text), _b.state_string),
-        properties=sa.func.coalesce(sa.bindparam("said_properties", type_=sa.Text), _b.properties),
-    )
-    .returning(_b.id),
+    lambda _dialect: (
+        sa.update(schema.builds)
+        .where(
+            _b.id == sa.bindparam("buildid"),
+            _b.version == sa.bindparam("at_version"),
+            _b.complete_at.is_(None),
+            _b.workerid.in_(
+                sa.select(_w.id)
+                .where(
+                    _w.id == sa.bindparam("of_workerid"),
+                    _w.attachment == sa.bindparam("of_attachment"),
+                    _w.masterid == sa.bindparam("of_masterid"),
+                )
+                .with_for_update(read=True)
+            ),
+        )
+        .values(
+            version=_b.version + 1,
+            state_string=sa.func.coalesce(sa.bindparam("state", type_=sa.Text), _b.state_string),
+            properties=sa.func.coalesce(sa.bindparam("said_properties", type_=sa.Text), _b.properties),
+        )
+        .returning(_b.id)
+    ),
 )
 _WRITTEN = Statement(
     "engine.written",
-    sa.select(_b.id)
-    .select_from(schema.builds.join(schema.workers, _w.id == _b.workerid))
-    .where(
-        _b.id == sa.bindparam("buildid"),
-        _b.version == sa.bindparam("to_version"),
-        _w.id == sa.bindparam("of_workerid"),
-        _w.attachment == sa.bindparam("of_attachment"),
-        _w.masterid == sa.bindparam("of_masterid"),
+    lambda _dialect: (
+        sa.select(_b.id)
+        .select_from(schema.builds.join(schema.workers, _w.id == _b.workerid))
+        .where(
+            _b.id == sa.bindparam("buildid"),
+            _b.version == sa.bindparam("to_version"),
+            _w.id == sa.bindparam("of_workerid"),
+            _w.attachment == sa.bindparam("of_attachment"),
+            _w.masterid == sa.bindparam("of_masterid"),
+        )
     ),
 )
 
@@ -122,17 +126,23 @@ def write(
 
 PIN = Statement(
     "engine.pin",
-    sa.update(schema.builds).where(_b.id == sa.bindparam("buildid")).values(pinned=sa.bindparam("basedir")),
+    lambda _dialect: (
+        sa.update(schema.builds)
+        .where(_b.id == sa.bindparam("buildid"))
+        .values(pinned=sa.bindparam("basedir"))
+    ),
 )
 ADD_LOCKS_DURATION = Statement(
     "engine.add_locks_duration",
-    sa.update(schema.builds)
-    .where(_b.id == sa.bindparam("buildid"))
-    .values(locks_duration_us=_b.locks_duration_us + sa.bindparam("waited_us")),
+    lambda _dialect: (
+        sa.update(schema.builds)
+        .where(_b.id == sa.bindparam("buildid"))
+        .values(locks_duration_us=_b.locks_duration_us + sa.bindparam("waited_us"))
+    ),
 )
 START_STEP = Statement(
     "engine.start_step",
-    sa.insert(schema.steps).values(
+    lambda _dialect: sa.insert(schema.steps).values(
         id=sa.bindparam("stepid"),
         buildid=sa.bindparam("buildid"),
         number=sa.bindparam("number"),
@@ -146,49 +156,61 @@ START_STEP = Statement(
 )
 LOCKS_ACQUIRED = Statement(
     "engine.locks_acquired",
-    sa.update(schema.steps)
-    .where(_st.id == sa.bindparam("stepid"))
-    .values(locks_acquired_at=sa.bindparam("now_us")),
+    lambda _dialect: (
+        sa.update(schema.steps)
+        .where(_st.id == sa.bindparam("stepid"))
+        .values(locks_acquired_at=sa.bindparam("now_us"))
+    ),
 )
 SAY_STEP_STATE = Statement(
     "engine.say_step_state",
-    sa.update(schema.steps)
-    .where(_st.id == sa.bindparam("stepid"))
-    .values(state_string=sa.bindparam("state")),
+    lambda _dialect: (
+        sa.update(schema.steps)
+        .where(_st.id == sa.bindparam("stepid"))
+        .values(state_string=sa.bindparam("state"))
+    ),
 )
 SET_URLS = Statement(
     "engine.set_urls",
-    sa.update(schema.steps).where(_st.id == sa.bindparam("stepid")).values(urls=sa.bindparam("urls")),
+    lambda _dialect: (
+        sa.update(schema.steps).where(_st.id == sa.bindparam("stepid")).values(urls=sa.bindparam("urls"))
+    ),
 )
 KEEP_PROPERTIES_BEFORE = Statement(
     "engine.keep_properties_before",
-    sa.update(schema.steps)
-    .where(_st.id == sa.bindparam("stepid"), _st.properties_before.is_(None))
-    .values(properties_before=sa.bindparam("properties")),
+    lambda _dialect: (
+        sa.update(schema.steps)
+        .where(_st.id == sa.bindparam("stepid"), _st.properties_before.is_(None))
+        .values(properties_before=sa.bindparam("properties"))
+    ),
 )
 NOTE_FOREIGN_WAIT = Statement(
     "engine.note_foreign_wait",
-    sa.update(schema.steps).where(_st.id == sa.bindparam("stepid")).values(foreign_wait=1),
+    lambda _dialect: sa.update(schema.steps).where(_st.id == sa.bindparam("stepid")).values(foreign_wait=1),
 )
 NOTE_ADDED_STEPS = Statement(
     "engine.note_added_steps",
-    sa.update(schema.steps).where(_st.id == sa.bindparam("stepid")).values(added_steps=1),
+    lambda _dialect: sa.update(schema.steps).where(_st.id == sa.bindparam("stepid")).values(added_steps=1),
 )
 NEXT_TRY = Statement(
     "engine.next_try",
-    sa.update(schema.steps)
-    .where(_st.id == sa.bindparam("stepid"))
-    .values({"try": sa.bindparam("new_try"), "foreign_wait": 0, "added_steps": 0}),
+    lambda _dialect: (
+        sa.update(schema.steps)
+        .where(_st.id == sa.bindparam("stepid"))
+        .values({"try": sa.bindparam("new_try"), "foreign_wait": 0, "added_steps": 0})
+    ),
 )
 FINISH_STEP = Statement(
     "engine.finish_step",
-    sa.update(schema.steps)
-    .where(_st.id == sa.bindparam("stepid"), _st.complete_at.is_(None))
-    .values(
-        complete_at=sa.bindparam("now_us"),
-        results=sa.bindparam("to_results"),
-        state_string=sa.bindparam("state"),
-        hidden=sa.bindparam("to_hidden"),
+    lambda _dialect: (
+        sa.update(schema.steps)
+        .where(_st.id == sa.bindparam("stepid"), _st.complete_at.is_(None))
+        .values(
+            complete_at=sa.bindparam("now_us"),
+            results=sa.bindparam("to_results"),
+            state_string=sa.bindparam("state"),
+            hidden=sa.bindparam("to_hidden"),
+        )
     ),
 )
 NOTE = Statement(
@@ -212,30 +234,38 @@ _ENTRY = (
     _j.seq == sa.bindparam("of_seq"),
 )
 ACKNOWLEDGE = Statement(
-    "engine.acknowledge", sa.update(schema.journal).where(*_ENTRY).values(acked=sa.bindparam("next_record"))
+    "engine.acknowledge",
+    lambda _dialect: sa.update(schema.journal).where(*_ENTRY).values(acked=sa.bindparam("next_record")),
 )
 KEEP_PARTIAL = Statement(
     "engine.keep_partial",
-    sa.update(schema.journal)
-    .where(*_ENTRY)
-    .values(acked=sa.bindparam("next_record"), outcome=sa.bindparam("partial")),
+    lambda _dialect: (
+        sa.update(schema.journal)
+        .where(*_ENTRY)
+        .values(acked=sa.bindparam("next_record"), outcome=sa.bindparam("partial"))
+    ),
 )
 SETTLE = Statement(
     "engine.settle",
-    sa.update(schema.journal)
-    .where(*_ENTRY)
-    .values(done=1, acked=sa.bindparam("next_record"), outcome=sa.bindparam("whole")),
+    lambda _dialect: (
+        sa.update(schema.journal)
+        .where(*_ENTRY)
+        .values(done=1, acked=sa.bindparam("next_record"), outcome=sa.bindparam("whole"))
+    ),
 )
 FORGET_JOURNAL = Statement(
-    "engine.forget_journal", sa.delete(schema.journal).where(_j.stepid == sa.bindparam("of_stepid"))
+    "engine.forget_journal",
+    lambda _dialect: sa.delete(schema.journal).where(_j.stepid == sa.bindparam("of_stepid")),
 )
 
 # -- attempts whose worker is lost ------------------------------------------------------------------------
 
 CLOSE_STEPS = Statement(
     "engine.close_steps",
-    sa.update(schema.steps)
-    .where(_st.buildid == sa.bindparam("of_buildid"), _st.complete_at.is_(None))
-    .values(complete_at=sa.bindparam("now_us"), results=RETRY, state_string=sa.bindparam("state"))
-    .returning(_st.id),
+    lambda _dialect: (
+        sa.update(schema.steps)
+        .where(_st.buildid == sa.bindparam("of_buildid"), _st.complete_at.is_(None))
+        .values(complete_at=sa.bindparam("now_us"), results=RETRY, state_string=sa.bindparam("state"))
+        .returning(_st.id)
+    ),
 )

@@ -36,52 +36,64 @@ _TAKE = Statement(
 
 _RENEW = Statement(
     "leases.renew",
-    sa.update(schema.masters)
-    .where(_m.id == sa.bindparam("masterid"), _m.term == sa.bindparam("at_term"), _m.active == 1)
-    .values(beat=_m.beat + 1, last_active=sa.bindparam("now_us"))
-    .returning(_m.beat),
+    lambda _dialect: (
+        sa.update(schema.masters)
+        .where(_m.id == sa.bindparam("masterid"), _m.term == sa.bindparam("at_term"), _m.active == 1)
+        .values(beat=_m.beat + 1, last_active=sa.bindparam("now_us"))
+        .returning(_m.beat)
+    ),
 )
 
-_SEEN = Statement("leases.seen", sa.select(_m.id, _m.name, _m.term, _m.beat, _m.active))
+_SEEN = Statement("leases.seen", lambda _dialect: sa.select(_m.id, _m.name, _m.term, _m.beat, _m.active))
 
 _RETIRE = Statement(
     "leases.retire",
-    sa.update(schema.masters)
-    .where(
-        _m.id == sa.bindparam("masterid"),
-        _m.term == sa.bindparam("at_term"),
-        _m.beat == sa.bindparam("at_beat"),
-        _m.active == 1,
-    )
-    .values(active=0)
-    .returning(_m.id),
+    lambda _dialect: (
+        sa.update(schema.masters)
+        .where(
+            _m.id == sa.bindparam("masterid"),
+            _m.term == sa.bindparam("at_term"),
+            _m.beat == sa.bindparam("at_beat"),
+            _m.active == 1,
+        )
+        .values(active=0)
+        .returning(_m.id)
+    ),
 )
 
 _LEAVE = Statement(
     "leases.leave",
-    sa.update(schema.masters)
-    .where(_m.id == sa.bindparam("masterid"), _m.term == sa.bindparam("at_term"), _m.active == 1)
-    .values(active=0)
-    .returning(_m.id),
+    lambda _dialect: (
+        sa.update(schema.masters)
+        .where(_m.id == sa.bindparam("masterid"), _m.term == sa.bindparam("at_term"), _m.active == 1)
+        .values(active=0)
+        .returning(_m.id)
+    ),
 )
 
 _FREE_SCHEDULERS = Statement(
     "leases.free_schedulers",
-    sa.update(schema.schedulers)
-    .where(schema.schedulers.c.masterid == sa.bindparam("of"))
-    .values(masterid=None),
+    lambda _dialect: (
+        sa.update(schema.schedulers)
+        .where(schema.schedulers.c.masterid == sa.bindparam("of"))
+        .values(masterid=None)
+    ),
 )
 _FREE_SOURCES = Statement(
     "leases.free_sources",
-    sa.update(schema.changesources)
-    .where(schema.changesources.c.masterid == sa.bindparam("of"))
-    .values(masterid=None),
+    lambda _dialect: (
+        sa.update(schema.changesources)
+        .where(schema.changesources.c.masterid == sa.bindparam("of"))
+        .values(masterid=None)
+    ),
 )
 _FREE_WORKERS = Statement(
     "leases.free_workers",
-    sa.update(schema.workers)
-    .where(schema.workers.c.masterid == sa.bindparam("of"))
-    .values(connected=0, version=schema.workers.c.version + 1),
+    lambda _dialect: (
+        sa.update(schema.workers)
+        .where(schema.workers.c.masterid == sa.bindparam("of"))
+        .values(connected=0, version=schema.workers.c.version + 1)
+    ),
 )
 
 

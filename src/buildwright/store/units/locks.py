@@ -51,13 +51,15 @@ class Claim(NamedTuple):
 _w = schema.workers.c
 _FENCE = Statement(
     "locks.fence",
-    sa.select(_w.id)
-    .where(
-        _w.id == sa.bindparam("of_workerid"),
-        _w.attachment == sa.bindparam("of_attachment"),
-        _w.masterid == sa.bindparam("of_masterid"),
-    )
-    .with_for_update(read=True),
+    lambda _dialect: (
+        sa.select(_w.id)
+        .where(
+            _w.id == sa.bindparam("of_workerid"),
+            _w.attachment == sa.bindparam("of_attachment"),
+            _w.masterid == sa.bindparam("of_masterid"),
+        )
+        .with_for_update(read=True)
+    ),
 )
 
 _DECLARE = Statement(
@@ -77,7 +79,7 @@ _DECLARE = Statement(
         )
     ),
 )
-_IDS = Statement("locks.ids", sa.select(_l.id, _l.name, _l.workerid))
+_IDS = Statement("locks.ids", lambda _dialect: sa.select(_l.id, _l.name, _l.workerid))
 
 _ROWS = Statement(
     "locks.rows",
@@ -135,19 +137,27 @@ _GRANT = Statement(
 )
 _FREE_REQUEST = Statement(
     "locks.free_request",
-    sa.delete(schema.lock_claims).where(_c.buildrequestid == sa.bindparam("requestid")).returning(_c.lockid),
+    lambda _dialect: (
+        sa.delete(schema.lock_claims)
+        .where(_c.buildrequestid == sa.bindparam("requestid"))
+        .returning(_c.lockid)
+    ),
 )
 _FREE_STEP = Statement(
     "locks.free_step",
-    sa.delete(schema.lock_claims)
-    .where(_c.buildrequestid == sa.bindparam("requestid"), _c.stepid == sa.bindparam("of_stepid"))
-    .returning(_c.lockid),
+    lambda _dialect: (
+        sa.delete(schema.lock_claims)
+        .where(_c.buildrequestid == sa.bindparam("requestid"), _c.stepid == sa.bindparam("of_stepid"))
+        .returning(_c.lockid)
+    ),
 )
 _LEAVE_REQUEST = Statement(
     "locks.leave_request",
-    sa.delete(schema.lock_claims)
-    .where(_c.buildrequestid == sa.bindparam("requestid"), _c.granted == 0)
-    .returning(_c.lockid),
+    lambda _dialect: (
+        sa.delete(schema.lock_claims)
+        .where(_c.buildrequestid == sa.bindparam("requestid"), _c.granted == 0)
+        .returning(_c.lockid)
+    ),
 )
 _FREE_OTHERS = Statement(
     "locks.free_others",
@@ -182,9 +192,11 @@ _LEAVE = Statement(
 )
 _WAITING = Statement(
     "locks.waiting",
-    sa.select(_c.buildrequestid)
-    .where(_c.masterid == sa.bindparam("of_masterid"), _c.granted == 0, _c.stepid == 0)
-    .distinct(),
+    lambda _dialect: (
+        sa.select(_c.buildrequestid)
+        .where(_c.masterid == sa.bindparam("of_masterid"), _c.granted == 0, _c.stepid == 0)
+        .distinct()
+    ),
 )
 
 

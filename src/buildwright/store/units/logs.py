@@ -136,29 +136,35 @@ _ADD = Statement(
 )
 _BY_SLUG = Statement(
     "logs.by_slug",
-    sa.select(*_ROW)
-    .select_from(_WITH_INDEX)
-    .where(_l.stepid == sa.bindparam("stepid"), _l.slug == sa.bindparam("slug")),
+    lambda _dialect: (
+        sa.select(*_ROW)
+        .select_from(_WITH_INDEX)
+        .where(_l.stepid == sa.bindparam("stepid"), _l.slug == sa.bindparam("slug"))
+    ),
 )
 _OF_STEP = Statement(
     "logs.of_step",
-    sa.select(*_ROW).select_from(_WITH_INDEX).where(_l.stepid == sa.bindparam("stepid")).order_by(_l.id),
+    lambda _dialect: (
+        sa.select(*_ROW).select_from(_WITH_INDEX).where(_l.stepid == sa.bindparam("stepid")).order_by(_l.id)
+    ),
 )
 _ADVANCE = Statement(
     "logs.advance",
-    sa.update(schema.logs)
-    .where(_l.id == _LOGID, _l.next_chunk == sa.bindparam("expected"), _l.complete == 0)
-    .values(
-        next_chunk=sa.bindparam("now_next_chunk"),
-        num_lines=sa.bindparam("now_num_lines"),
-        length=sa.bindparam("now_length"),
-        open_lines=sa.bindparam("now_open_lines"),
-        complete=sa.bindparam("now_complete"),
-        tier=sa.bindparam("now_tier"),
-    )
-    .returning(_l.id),
+    lambda _dialect: (
+        sa.update(schema.logs)
+        .where(_l.id == _LOGID, _l.next_chunk == sa.bindparam("expected"), _l.complete == 0)
+        .values(
+            next_chunk=sa.bindparam("now_next_chunk"),
+            num_lines=sa.bindparam("now_num_lines"),
+            length=sa.bindparam("now_length"),
+            open_lines=sa.bindparam("now_open_lines"),
+            complete=sa.bindparam("now_complete"),
+            tier=sa.bindparam("now_tier"),
+        )
+        .returning(_l.id)
+    ),
 )
-_CHUNKS = Statement("logs.chunks", sa.insert(schema.logchunks))
+_CHUNKS = Statement("logs.chunks", lambda _dialect: sa.insert(schema.logchunks))
 
 
 def add_log_work(logid: int, stepid: int, name: str, slug: str, type: str) -> Work[LogRow]:
@@ -215,7 +221,9 @@ finish = unit(finish_work)
 
 # -- reading -----------------------------------------------------------------------------------------------
 
-_LOG = Statement("logs.get", sa.select(*_ROW).select_from(_WITH_INDEX).where(_l.id == _LOGID))
+_LOG = Statement(
+    "logs.get", lambda _dialect: sa.select(*_ROW).select_from(_WITH_INDEX).where(_l.id == _LOGID)
+)
 
 _at = schema.logchunks.alias("at").c
 
@@ -235,7 +243,7 @@ def _first_seq(
 # The last chunk with first_line <= first completes line `first`: others of the same number complete none.
 _BOUNDS = Statement(
     "logs.line_bounds",
-    sa.select(
+    lambda _dialect: sa.select(
         _first_seq(_at.first_line <= sa.bindparam("first"), _at.first_line.desc(), _at.seq.desc(), default=0),
         _first_seq(_at.first_line >= sa.bindparam("end"), _at.first_line, _at.seq, default=_NEVER),
     ),
@@ -252,22 +260,26 @@ _in_window = (_c.logid == _LOGID, _c.seq >= sa.bindparam("seq"), _c.seq < sa.bin
 # stream wrote in between without an end.
 _LINES = Statement(
     "logs.lines",
-    sa.select(*_CHUNK)
-    .where(*_in_window, sa.or_(_c.num_lines > sa.literal_column("0"), _c.line_from.in_(_completing)))
-    .order_by(_c.seq),
+    lambda _dialect: (
+        sa.select(*_CHUNK)
+        .where(*_in_window, sa.or_(_c.num_lines > sa.literal_column("0"), _c.line_from.in_(_completing)))
+        .order_by(_c.seq)
+    ),
 )
 # The earlier parts of the one line that begins in chunk `begin`.
 _LINE_PARTS = Statement(
     "logs.line_parts",
-    sa.select(*_CHUNK)
-    .where(
-        _c.logid == _LOGID,
-        _c.seq >= sa.bindparam("begin"),
-        _c.seq < sa.bindparam("before"),
-        _c.stream == sa.bindparam("stream"),
-        sa.or_(_c.seq == sa.bindparam("begin"), _c.line_from == sa.bindparam("begin")),
-    )
-    .order_by(_c.seq),
+    lambda _dialect: (
+        sa.select(*_CHUNK)
+        .where(
+            _c.logid == _LOGID,
+            _c.seq >= sa.bindparam("begin"),
+            _c.seq < sa.bindparam("before"),
+            _c.stream == sa.bindparam("stream"),
+            sa.or_(_c.seq == sa.bindparam("begin"), _c.line_from == sa.bindparam("begin")),
+        )
+        .order_by(_c.seq)
+    ),
 )
 _window = (
     sa.select(_at.seq)
@@ -282,11 +294,13 @@ _window = (
     .limit(sa.literal_column(str(_WINDOW_CHUNKS)))
     .subquery("window_seqs")
 )
-_WINDOW_END = Statement("logs.window_end", sa.select(sa.func.max(_window.c.seq)))
-_WINDOW = Statement("logs.window", sa.select(*_CHUNK).where(*_in_window).order_by(_c.seq))
+_WINDOW_END = Statement("logs.window_end", lambda _dialect: sa.select(sa.func.max(_window.c.seq)))
+_WINDOW = Statement("logs.window", lambda _dialect: sa.select(*_CHUNK).where(*_in_window).order_by(_c.seq))
 _WINDOW_OF_STREAM = Statement(
     "logs.window_of_stream",
-    sa.select(*_CHUNK).where(*_in_window, _c.stream == sa.bindparam("stream")).order_by(_c.seq),
+    lambda _dialect: (
+        sa.select(*_CHUNK).where(*_in_window, _c.stream == sa.bindparam("stream")).order_by(_c.seq)
+    ),
 )
 
 
@@ -351,35 +365,42 @@ def read_window(logid: int, seq: int, stream: str | None) -> Work[Window]:
 
 _TO_TEND = Statement(
     "logs.to_tend",
-    sa.select(_l.id, _l.tier)
-    .where(
-        sa.text("complete = 1 AND tier IN ('live', 'shedding', 'expiring')"), _l.id > sa.bindparam("after")
-    )
-    .order_by(_l.id)
-    .limit(sa.bindparam("count", type_=sa.Integer)),
+    lambda _dialect: (
+        sa.select(_l.id, _l.tier)
+        .where(
+            sa.text("complete = 1 AND tier IN ('live', 'shedding', 'expiring')"),
+            _l.id > sa.bindparam("after"),
+        )
+        .order_by(_l.id)
+        .limit(sa.bindparam("count", type_=sa.Integer))
+    ),
 )
 _MOVE = Statement(
     "logs.move",
-    sa.update(schema.logs)
-    .where(_l.id == _LOGID, _l.complete == 1, _l.tier == sa.bindparam("tier_from"))
-    .values(tier=sa.bindparam("tier_to"))
-    .returning(_l.id),
+    lambda _dialect: (
+        sa.update(schema.logs)
+        .where(_l.id == _LOGID, _l.complete == 1, _l.tier == sa.bindparam("tier_from"))
+        .values(tier=sa.bindparam("tier_to"))
+        .returning(_l.id)
+    ),
 )
-_RECORD = Statement("logs.record_seal", sa.insert(schema.sealed_logs))
+_RECORD = Statement("logs.record_seal", lambda _dialect: sa.insert(schema.sealed_logs))
 _EXPIRE = Statement(
     "logs.expire",
-    sa.update(schema.logs)
-    .where(
-        _l.id == _LOGID,
-        _l.complete == 1,
-        _l.tier.not_in([sa.literal_column("'expiring'"), sa.literal_column("'expired'")]),
-    )
-    .values(tier=sa.literal_column("'expiring'"), expired_at=sa.bindparam("now_us"))
-    .returning(_l.id),
+    lambda _dialect: (
+        sa.update(schema.logs)
+        .where(
+            _l.id == _LOGID,
+            _l.complete == 1,
+            _l.tier.not_in([sa.literal_column("'expiring'"), sa.literal_column("'expired'")]),
+        )
+        .values(tier=sa.literal_column("'expiring'"), expired_at=sa.bindparam("now_us"))
+        .returning(_l.id)
+    ),
 )
 _DROP = Statement(
     "logs.drop_chunks",
-    sa.delete(schema.logchunks).where(
+    lambda _dialect: sa.delete(schema.logchunks).where(
         _c.logid == _LOGID,
         _c.seq
         < sa.select(sa.func.min(_at.seq)).where(_at.logid == _LOGID).scalar_subquery()
@@ -389,9 +410,13 @@ _DROP = Statement(
 )
 _ANY_CHUNK = Statement(
     "logs.any_chunk",
-    sa.select(_c.seq).where(_c.logid == _LOGID).order_by(_c.seq).limit(sa.literal_column("1")),
+    lambda _dialect: (
+        sa.select(_c.seq).where(_c.logid == _LOGID).order_by(_c.seq).limit(sa.literal_column("1"))
+    ),
 )
-_FORGET_SEAL = Statement("logs.forget_seal", sa.delete(schema.sealed_logs).where(_s.logid == _LOGID))
+_FORGET_SEAL = Statement(
+    "logs.forget_seal", lambda _dialect: sa.delete(schema.sealed_logs).where(_s.logid == _LOGID)
+)
 
 
 @unit

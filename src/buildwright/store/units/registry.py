@@ -35,7 +35,7 @@ class BuilderRow(NamedTuple):
 
 _FIND_BUILDERS = Statement(
     "registry.find_builders",
-    sa.select(_b.id, _b.name, _b.description, _b.description_format, _b.tags, _b.projectid),
+    lambda _dialect: sa.select(_b.id, _b.name, _b.description, _b.description_format, _b.tags, _b.projectid),
 )
 _ADD_BUILDER = Statement(
     "registry.add_builder",
@@ -47,17 +47,19 @@ _ADD_BUILDER = Statement(
 )
 _CHANGE_BUILDER = Statement(
     "registry.change_builder",
-    sa.update(schema.builders)
-    .where(_b.id == sa.bindparam("of"))
-    .values(
-        description=sa.bindparam("to_description"),
-        description_format=sa.bindparam("to_format"),
-        tags=sa.bindparam("to_tags"),
-        projectid=sa.bindparam("to_project"),
-        version=_b.version + 1,
+    lambda _dialect: (
+        sa.update(schema.builders)
+        .where(_b.id == sa.bindparam("of"))
+        .values(
+            description=sa.bindparam("to_description"),
+            description_format=sa.bindparam("to_format"),
+            tags=sa.bindparam("to_tags"),
+            projectid=sa.bindparam("to_project"),
+            version=_b.version + 1,
+        )
     ),
 )
-_FIND_WORKERS = Statement("registry.find_workers", sa.select(_w.id, _w.name))
+_FIND_WORKERS = Statement("registry.find_workers", lambda _dialect: sa.select(_w.id, _w.name))
 _ADD_WORKER = Statement(
     "registry.add_worker",
     lambda dialect: (
@@ -66,7 +68,7 @@ _ADD_WORKER = Statement(
         .on_conflict_do_nothing(index_elements=["name"])
     ),
 )
-_FIND_PROJECTS = Statement("registry.find_projects", sa.select(_p.id, _p.name))
+_FIND_PROJECTS = Statement("registry.find_projects", lambda _dialect: sa.select(_p.id, _p.name))
 _ADD_PROJECT = Statement(
     "registry.add_project",
     lambda dialect: (
@@ -76,9 +78,10 @@ _ADD_PROJECT = Statement(
     ),
 )
 _HELD = Statement(
-    "registry.held", sa.select(_bm.builderid).where(_bm.masterid == sa.bindparam("of_masterid"))
+    "registry.held",
+    lambda _dialect: sa.select(_bm.builderid).where(_bm.masterid == sa.bindparam("of_masterid")),
 )
-_HOLD = Statement("registry.hold", sa.insert(schema.builder_masters))
+_HOLD = Statement("registry.hold", lambda _dialect: sa.insert(schema.builder_masters))
 _LET_GO = Statement(
     "registry.let_go",
     lambda dialect: sa.delete(schema.builder_masters).where(
@@ -87,12 +90,14 @@ _LET_GO = Statement(
 )
 _CONFIGURED = Statement(
     "registry.configured",
-    sa.select(_cw.builderid, _cw.workerid).where(_cw.masterid == sa.bindparam("of_masterid")),
+    lambda _dialect: sa.select(_cw.builderid, _cw.workerid).where(
+        _cw.masterid == sa.bindparam("of_masterid")
+    ),
 )
-_CONFIGURE = Statement("registry.configure", sa.insert(schema.configured_workers))
+_CONFIGURE = Statement("registry.configure", lambda _dialect: sa.insert(schema.configured_workers))
 _UNCONFIGURE = Statement(
     "registry.unconfigure",
-    sa.delete(schema.configured_workers).where(
+    lambda _dialect: sa.delete(schema.configured_workers).where(
         _cw.masterid == sa.bindparam("of_masterid"),
         _cw.builderid == sa.bindparam("of_builderid"),
         _cw.workerid == sa.bindparam("of_workerid"),

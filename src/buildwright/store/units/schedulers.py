@@ -119,41 +119,45 @@ SIGNS = Statement(
 )
 READ_ROW = Statement(
     "schedulers.read",
-    sa.select(_schedulers.c.enabled, _schedulers.c.version, _schedulers.c.state).where(
+    lambda _dialect: sa.select(_schedulers.c.enabled, _schedulers.c.version, _schedulers.c.state).where(
         _schedulers.c.id == sa.bindparam("of")
     ),
 )
 READ_INBOX = Statement(
     "schedulers.inbox",
-    sa.select(
-        _inbox.c.important,
-        _changes.c.id,
-        _changes.c.author,
-        _changes.c.committer,
-        _changes.c.comments,
-        _changes.c.branch,
-        _changes.c.revision,
-        _changes.c.revlink,
-        _changes.c.when_us,
-        _changes.c.received_at,
-        _changes.c.category,
-        _changes.c.repository,
-        _changes.c.codebase,
-        _changes.c.project,
-        _changes.c.files,
-        _changes.c.properties,
-        _changes.c.sourcestampid,
-    )
-    .select_from(_inbox.join(_changes, _changes.c.id == _inbox.c.changeid))
-    .where(_inbox.c.schedulerid == sa.bindparam("of"))
-    .order_by(_changes.c.id),
+    lambda _dialect: (
+        sa.select(
+            _inbox.c.important,
+            _changes.c.id,
+            _changes.c.author,
+            _changes.c.committer,
+            _changes.c.comments,
+            _changes.c.branch,
+            _changes.c.revision,
+            _changes.c.revlink,
+            _changes.c.when_us,
+            _changes.c.received_at,
+            _changes.c.category,
+            _changes.c.repository,
+            _changes.c.codebase,
+            _changes.c.project,
+            _changes.c.files,
+            _changes.c.properties,
+            _changes.c.sourcestampid,
+        )
+        .select_from(_inbox.join(_changes, _changes.c.id == _inbox.c.changeid))
+        .where(_inbox.c.schedulerid == sa.bindparam("of"))
+        .order_by(_changes.c.id)
+    ),
 )
 READ_COMPLETIONS = Statement(
     "schedulers.completions",
-    sa.select(_completions.c.buildsetid, _buildsets.c.results)
-    .select_from(_completions.join(_buildsets, _buildsets.c.id == _completions.c.buildsetid))
-    .where(_completions.c.schedulerid == sa.bindparam("of"))
-    .order_by(_completions.c.buildsetid),
+    lambda _dialect: (
+        sa.select(_completions.c.buildsetid, _buildsets.c.results)
+        .select_from(_completions.join(_buildsets, _buildsets.c.id == _completions.c.buildsetid))
+        .where(_completions.c.schedulerid == sa.bindparam("of"))
+        .order_by(_completions.c.buildsetid)
+    ),
 )
 READ_SOURCES = Statement(
     "schedulers.sources_of",
@@ -232,10 +236,12 @@ class Decision:
 
 MOVE = Statement(
     "schedulers.move",
-    sa.update(_schedulers)
-    .where(_schedulers.c.id == sa.bindparam("of"), _schedulers.c.version == sa.bindparam("at_version"))
-    .values(state=sa.bindparam("to_state"), version=_schedulers.c.version + 1)
-    .returning(_schedulers.c.version),
+    lambda _dialect: (
+        sa.update(_schedulers)
+        .where(_schedulers.c.id == sa.bindparam("of"), _schedulers.c.version == sa.bindparam("at_version"))
+        .values(state=sa.bindparam("to_state"), version=_schedulers.c.version + 1)
+        .returning(_schedulers.c.version)
+    ),
 )
 ADD_CAUSE = Statement(
     "schedulers.add_cause",
@@ -248,15 +254,19 @@ ADD_CAUSE = Statement(
 )
 NAME_BUILDSET = Statement(
     "schedulers.name_buildset",
-    sa.update(_causes)
-    .where(_causes.c.schedulerid == sa.bindparam("of"), _causes.c.cause == sa.bindparam("of_cause"))
-    .values(buildsetid=sa.bindparam("to_buildsetid")),
+    lambda _dialect: (
+        sa.update(_causes)
+        .where(_causes.c.schedulerid == sa.bindparam("of"), _causes.c.cause == sa.bindparam("of_cause"))
+        .values(buildsetid=sa.bindparam("to_buildsetid"))
+    ),
 )
 CLASSIFY = Statement(
     "schedulers.classify",
-    sa.update(_inbox)
-    .where(_inbox.c.schedulerid == sa.bindparam("of"), _inbox.c.changeid == sa.bindparam("of_change"))
-    .values(important=sa.bindparam("to_important")),
+    lambda _dialect: (
+        sa.update(_inbox)
+        .where(_inbox.c.schedulerid == sa.bindparam("of"), _inbox.c.changeid == sa.bindparam("of_change"))
+        .values(important=sa.bindparam("to_important"))
+    ),
 )
 USE_CHANGES = Statement(
     "schedulers.use_changes",
@@ -306,7 +316,11 @@ def settle(schedulerid: int, version: int, decision: Decision, now_us: int) -> W
 
 HOLD = Statement(
     "schedulers.hold",
-    sa.select(_schedulers.c.enabled).where(_schedulers.c.id == sa.bindparam("of")).with_for_update(read=True),
+    lambda _dialect: (
+        sa.select(_schedulers.c.enabled)
+        .where(_schedulers.c.id == sa.bindparam("of"))
+        .with_for_update(read=True)
+    ),
 )
 
 
@@ -348,19 +362,21 @@ FIND = Statement(
 )
 WANT = Statement(
     "schedulers.want",
-    sa.update(_schedulers)
-    .where(_schedulers.c.id == sa.bindparam("of"))
-    .values(wants_changes=sa.bindparam("to_wants")),
+    lambda _dialect: (
+        sa.update(_schedulers)
+        .where(_schedulers.c.id == sa.bindparam("of"))
+        .values(wants_changes=sa.bindparam("to_wants"))
+    ),
 )
 READ_UPSTREAMS = Statement(
     "schedulers.upstreams",
-    sa.select(schema.scheduler_upstreams.c.upstreamid).where(
+    lambda _dialect: sa.select(schema.scheduler_upstreams.c.upstreamid).where(
         schema.scheduler_upstreams.c.schedulerid == sa.bindparam("of")
     ),
 )
 DROP_UPSTREAMS = Statement(
     "schedulers.drop_upstreams",
-    sa.delete(schema.scheduler_upstreams).where(
+    lambda _dialect: sa.delete(schema.scheduler_upstreams).where(
         schema.scheduler_upstreams.c.schedulerid == sa.bindparam("of")
     ),
 )
@@ -418,10 +434,12 @@ DISREGARD_UPSTREAMS = Statement(
 )
 ENABLE = Statement(
     "schedulers.enable",
-    sa.update(_schedulers)
-    .where(_schedulers.c.id == sa.bindparam("of"))
-    .values(enabled=sa.bindparam("to_enabled"), version=_schedulers.c.version + 1)
-    .returning(_schedulers.c.id),
+    lambda _dialect: (
+        sa.update(_schedulers)
+        .where(_schedulers.c.id == sa.bindparam("of"))
+        .values(enabled=sa.bindparam("to_enabled"), version=_schedulers.c.version + 1)
+        .returning(_schedulers.c.id)
+    ),
 )
 
 

@@ -56,11 +56,15 @@ ADD = Statement(
 )
 ADD_PATCH = Statement(
     "add_patch",
-    sa.insert(_patches)
-    .values({name: sa.bindparam(name) for name in ("level", "body", "author", "comment", "subdir")})
-    .returning(_patches.c.id),
+    lambda _dialect: (
+        sa.insert(_patches)
+        .values({name: sa.bindparam(name) for name in ("level", "body", "author", "comment", "subdir")})
+        .returning(_patches.c.id)
+    ),
 )
-DROP_PATCH = Statement("drop_patch", sa.delete(_patches).where(_patches.c.id == sa.bindparam("id")))
+DROP_PATCH = Statement(
+    "drop_patch", lambda _dialect: sa.delete(_patches).where(_patches.c.id == sa.bindparam("id"))
+)
 
 
 def stamp_hash(stamp: Stamp) -> str:

@@ -9,7 +9,7 @@ from buildwright.store.unit import Statement, Work, insert, unit
 
 _t = schema.api_tokens.c
 
-_LIST = Statement("list_api_tokens", sa.select(_t.name, _t.created_at).order_by(_t.name))
+_LIST = Statement("list_api_tokens", lambda _dialect: sa.select(_t.name, _t.created_at).order_by(_t.name))
 _ADD = Statement(
     "add_api_token",
     lambda dialect: (
@@ -20,7 +20,8 @@ _ADD = Statement(
     ),
 )
 _DROP = Statement(
-    "drop_api_token", sa.delete(schema.api_tokens).where(_t.name == sa.bindparam("name")).returning(_t.id)
+    "drop_api_token",
+    lambda _dialect: sa.delete(schema.api_tokens).where(_t.name == sa.bindparam("name")).returning(_t.id),
 )
 
 

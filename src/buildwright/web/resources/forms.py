@@ -18,7 +18,9 @@ _ENABLED = Statement(
 )
 _BUILDER_NAME = Statement(
     "api_builder_name",
-    sa.select(schema.builders.c.name).where(schema.builders.c.id == sa.bindparam("builderid")),
+    lambda _dialect: sa.select(schema.builders.c.name).where(
+        schema.builders.c.id == sa.bindparam("builderid")
+    ),
 )
 
 _FIELDS = {

@@ -30,7 +30,8 @@ def read_one(statement: Statement, params: Params) -> Work[Row | None]:
 
 def _reader(table: sa.Table, which: Element) -> Callable[[WebServices, Params], Awaitable[Json | None]]:
     statement = Statement(
-        f"api_properties_of_{table.name}", sa.select(table.c.properties).where(table.c.id == which)
+        f"api_properties_of_{table.name}",
+        lambda _dialect: sa.select(table.c.properties).where(table.c.id == which),
     )
 
     async def read(services: WebServices, params: Params) -> Json | None:
