@@ -52,7 +52,8 @@ from buildwright.store.units.locks import leave_queues
 
 log = structlog.get_logger(__name__)
 
-PAGE = 16  # requests read of a builder beyond its free workers
+PAGE = 16  # requests read of a builder beyond its workers, to choose from
+PAGE_IN_ORDER = 2  # the same, where the first ones are taken as they come
 PAGE_MOST = 512
 RETRY_PAUSE, RETRY_PAUSE_MOST = 1.0, 60.0
 
@@ -359,7 +360,8 @@ class Distributor:
 
     async def _candidates(self, builderid: int, builder: BuilderConfig) -> Facts:
         """The requests to choose from: a page that holds enough which don't pause."""
-        most = len(builder.workernames) + PAGE
+        chooses = builder.nextBuild is not None or self._collapse_rule(builder) is not False
+        most = len(builder.workernames) + (PAGE if chooses else PAGE_IN_ORDER)
         while True:
             page = await self.services.store.read(waiting(builderid, most))
             ready = [
