@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from buildwright.model.results import CANCELLED, EXCEPTION, RETRY
+from buildwright.testing.loop import VirtualClock
 from tests.simulation.config import MAX_BUILDS, ONCE, PERIOD, locks_of
-from tests.simulation.loop import VirtualClock
 from tests.simulation.machine import Run
 from tests.simulation.people import People
 from tests.simulation.world import World

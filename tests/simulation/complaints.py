@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import structlog
 
-from tests.simulation.loop import OWNER, VirtualLoop
+from buildwright.testing.loop import OWNER, VirtualLoop
 
 
 class Complaints:

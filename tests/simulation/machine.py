@@ -19,12 +19,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from buildwright.testing.loop import Process, VirtualLoop
 from buildwright_worker.agent import Agent
 from buildwright_worker.commands import Command, Context
 from buildwright_worker.config import AgentConfig
 from buildwright_worker.ledger import Ledger
 from buildwright_worker.protocol import LostCommand, Result
-from tests.simulation.loop import Process, VirtualLoop
 from tests.simulation.network import Network
 
 PIECES = (

@@ -17,8 +17,8 @@ from typing import Any
 
 from aiohttp import WSMessage, WSMsgType
 
+from buildwright.testing.loop import Process
 from buildwright_worker.connection import ConnectFailed
-from tests.simulation.loop import Process
 
 CONNECT_SECONDS = 20.0
 DELAY = 0.003

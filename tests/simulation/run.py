@@ -15,12 +15,12 @@ from unittest.mock import patch
 
 from buildwright.master import membership
 from buildwright.schedulers import runner as scheduling
+from buildwright.testing.loop import Stuck, VirtualLoop, virtual_time
 from buildwright.workers import missing
 from tests.simulation.checker import Checker, LocksWatch
 from tests.simulation.complaints import Complaints, listening
 from tests.simulation.config import ONCE
 from tests.simulation.faults import Faults
-from tests.simulation.loop import Stuck, VirtualLoop, virtual_time
 from tests.simulation.people import People
 from tests.simulation.world import World
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from buildwright.master.core import Core
 from buildwright.store.errors import StoreError
+from buildwright.testing.loop import Process, VirtualClock, VirtualLoop
 from buildwright.workers.endpoint import Shell
 from tests.simulation.config import WORKERS, Plan
-from tests.simulation.loop import Process, VirtualClock, VirtualLoop
 from tests.simulation.machine import Book, Machine
 from tests.simulation.network import WORLD, Network, ServerEnd
 from tests.simulation.store import Database, SimulatedStore

@@ -196,34 +196,37 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 class VirtualClock:
-    """A machine's clocks: ``offset_us`` is how wrong its wall clock is."""
+    """A machine's clocks: ``start_us`` is the wall time at the loop's zero, ``offset_us`` is how wrong its
+    wall clock is.
+    """
 
     START_US = 1_750_000_000_000_000
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, start_us: int = START_US) -> None:
         self._loop = loop
+        self._start_us = start_us
         self.offset_us = 0
 
     def now_us(self) -> int:
-        return self.START_US + self.offset_us + round(self._loop.time() * 1_000_000)
+        return self._start_us + self.offset_us + round(self._loop.time() * 1_000_000)
 
     def monotonic(self) -> float:
         return self._loop.time()
 
 
 @contextmanager
-def virtual_time(loop: VirtualLoop) -> Iterator[None]:
-    """Let those who ask the system for the time be told the loop's."""
+def virtual_time(loop: VirtualLoop, start_us: int = VirtualClock.START_US) -> Iterator[None]:
+    """Let those who ask the system for the time be told the loop's, as a `VirtualClock` tells it."""
 
     def seconds() -> float:
         return loop.time()
 
     def nanoseconds() -> int:
-        return VirtualClock.START_US * 1000 + round(loop.time() * 1e9)
+        return start_us * 1000 + round(loop.time() * 1e9)
 
     with (
         patch.object(time, "monotonic", seconds),
-        patch.object(time, "time", seconds),
+        patch.object(time, "time", lambda: nanoseconds() / 1e9),
         patch.object(time, "time_ns", nanoseconds),
         patch.object(time, "clock_gettime", lambda _clock: seconds()),
     ):

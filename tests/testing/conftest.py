@@ -1,0 +1,5 @@
+"""The fixture of the test kit."""
+
+from buildwright.testing.plugin import rehearse
+
+__all__ = ["rehearse"]
