@@ -212,7 +212,11 @@ class RemoteShellCommand(RemoteCommand):
         decodeRC: Mapping[int, int] | None = None,
         stdioLogName: str | None = "stdio",
         lazylogfiles: bool = False,
+        private: Mapping[str, str | bytes] | None = None,
     ) -> None:
+        """``private`` are files (name and content) that only this command can read, in a directory that the
+        variable ``BUILDWRIGHT_PRIVATE`` of its environment names, for as long as it runs.
+        """
         args: dict[str, Any] = {
             "workdir": workdir,
             "command": command,
@@ -229,6 +233,8 @@ class RemoteShellCommand(RemoteCommand):
             "interruptSignal": interruptSignal or "KILL",
             "initialStdin": initialStdin,
         }
+        if private:
+            args["private"] = dict(private)
         super().__init__(
             "shell",
             args,

@@ -24,6 +24,7 @@ import asyncio
 import logging
 import os
 import random
+import shutil
 import sys
 import time
 from collections import deque
@@ -104,6 +105,7 @@ class Agent:
             ledger = Ledger(own)
             try:
                 lost = await asyncio.get_running_loop().run_in_executor(None, ledger.recover)
+                shutil.rmtree(self.config.private_directory, ignore_errors=True)  # nothing of them runs
                 await self.work(ledger, lost)
             finally:
                 ledger.close()

@@ -3,7 +3,7 @@
     worker.json            masters, name and limits; made by `buildwright-worker create`, meant to be edited
     password               the password, readable by its owner only
     info/admin, info/host  what people should know about this worker; shown on its page
-    .buildwright/          the worker's own: lock, ledger, spool
+    .buildwright/          the worker's own: lock, ledger, spool, private files of running commands
 
 Errors of the user's are `ConfigError`: what, where, and what to do.
 """
@@ -52,6 +52,11 @@ class AgentConfig:
     @property
     def own_directory(self) -> Path:
         return self.basedir / OWN_DIRECTORY
+
+    @property
+    def private_directory(self) -> Path:
+        """Where commands have files that nobody else may read, each for as long as it runs."""
+        return self.own_directory / "private"
 
     @property
     def lock_path(self) -> Path:

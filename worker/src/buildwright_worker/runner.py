@@ -173,6 +173,7 @@ class Runner:
             id=wanted.id,
             loop=self._loop,
             basedir=str(self._config.basedir),
+            private=str(self._config.private_directory / wanted.id),
             environ=self._config.environ,
             marker=self._ledger.marker(wanted.id),
             masker=Masker(wanted.secrets),

@@ -39,6 +39,7 @@ class Context:
         id: str,
         loop: asyncio.AbstractEventLoop,
         basedir: str,
+        private: str,
         environ: dict[str, str],
         marker: str,
         masker: Masker,
@@ -52,6 +53,7 @@ class Context:
         self.id = id
         self.loop = loop
         self.basedir = basedir
+        self.private = private  # the directory of this command's private files, which it makes if it has any
         self.environ = environ
         self.marker = marker
         self.masker = masker

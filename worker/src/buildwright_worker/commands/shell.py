@@ -13,6 +13,11 @@ the clock of this command stands still.
 not before none is left there is a result. If the pipes stay open even then, some process without our marker
 holds them; they are closed, and the header says so.
 
+*Private files.* `private` maps names to contents: keys and passwords that the process reads from files. They
+are in a directory of the command's own, which `BUILDWRIGHT_PRIVATE` in its environment names and only its
+owner can enter, from before the process starts until nothing of the command runs. What a killed worker leaves
+of them the next one removes.
+
 *Failing to start* is a result too (127 for a command that was not found, as a shell has it), never a lost
 command.
 """
@@ -23,6 +28,7 @@ import asyncio
 import os
 import re
 import shlex
+import shutil
 import signal
 import time
 from typing import Any
@@ -39,6 +45,9 @@ READS_PER_TURN = 4
 KILL_AFTER_S = 5.0
 CLOSE_AFTER_S = 3.0
 
+PRIVATE = "BUILDWRIGHT_PRIVATE"
+
+_FILE_NAME = re.compile(r"\w[\w.-]*\Z")
 _VARIABLE = re.compile(r"\$\{([0-9a-zA-Z_]*)\}")
 
 
@@ -64,6 +73,9 @@ class ShellCommand(Command):
             raise ArgumentError("command must not contain NUL characters")
         self.workdir = context.path(base.text(args, "workdir", "."))
         self.env = _environment(context, args.get("env") or {}, self.workdir)
+        self.private = _private(args.get("private") or {})
+        if self.private:
+            self.env[PRIVATE] = context.private
         self.terminal = base.flag(args, "usePTY", False)
         self.shows_environment = base.flag(args, "logEnviron", True)
         self.makes_workdir = base.flag(args, "mkdir", True)
@@ -99,6 +111,7 @@ class ShellCommand(Command):
         try:
             if self.makes_workdir:
                 os.makedirs(self.workdir, exist_ok=True)
+            self._write_private()
             self.files.start()
             self.child = posix.spawn(
                 self.argv,
@@ -124,6 +137,22 @@ class ShellCommand(Command):
         for fd in self.open:
             context.loop.add_reader(fd, self._readable, fd)
         self._arm()
+
+    def _write_private(self) -> None:
+        if not self.private:
+            return
+        os.makedirs(self.context.private, mode=0o700)
+        for name, content in self.private.items():
+            path = os.path.join(self.context.private, name)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                posix.write_all(fd, content, 0)
+            finally:
+                os.close(fd)
+
+    def _remove_private(self) -> None:
+        if self.private:
+            shutil.rmtree(self.context.private, ignore_errors=True)
 
     def _opening(self) -> str:
         lines = [self.shown, f" in dir {self.workdir} ({self._limits()})"]
@@ -156,6 +185,7 @@ class ShellCommand(Command):
                 code, text = 126, f"can't run {self.argv[0]}: {text}"
             else:
                 text = f"can't run {self.argv[0]}: {text}"
+        self._remove_private()
         self.context.header(f"{self._opening()}{text}\n")
         self._ending = True
         self.context.finish(Result(code, "spawn", self._elapsed(), None, text))
@@ -377,6 +407,7 @@ class ShellCommand(Command):
         self.files.finish(self._report)
 
     def _report(self) -> None:
+        self._remove_private()
         code, number = self._exit
         if self.headers:
             lines = [] if number is None else [f"process killed by signal {number}"]
@@ -436,6 +467,20 @@ def _environment(context: Context, wanted: dict[str, Any], workdir: str) -> dict
     env["PWD"] = workdir
     env[posix.MARKER] = context.marker
     return env
+
+
+def _private(wanted: Any) -> dict[str, bytes]:
+    """The private files' contents by their names."""
+    if not isinstance(wanted, dict):
+        raise ArgumentError("private must be a map")
+    files = {}
+    for name, content in wanted.items():
+        if not isinstance(name, str) or not _FILE_NAME.match(name):
+            raise ArgumentError(f"private: {name!r} can't be the name of a file")
+        if not isinstance(content, (str, bytes)):
+            raise ArgumentError(f"private: {name} must be text or bytes")
+        files[name] = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
+    return files
 
 
 def _signal(name: str) -> int:
