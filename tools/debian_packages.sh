@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make sure that the Debian packages which the tests need are here.
-#   tools/debian_packages.sh test    PostgreSQL's server, git, faketime, Chromium
+#   tools/debian_packages.sh test    PostgreSQL's server, git, faketime, Chromium, what steps run
 #   tools/debian_packages.sh ci      the above and what a bare machine needs for the checks themselves
 # As root, or where sudo asks for no password, missing ones are installed; else this stops with the one line to run.
 set -euo pipefail
@@ -20,8 +20,20 @@ if [[ $purpose == ci ]]; then
 fi
 need postgresql has_postgres
 need git command -v git
+need openssh-client command -v ssh-keygen
+need openssh-server test -x /usr/sbin/sshd
 need faketime command -v faketime
 need chromium command -v chromium
+# What steps of the library run.
+need gcc command -v gcc
+need make command -v make
+need cmake command -v cmake
+need cppcheck command -v cppcheck
+need pyflakes3 command -v pyflakes3
+need pylint command -v pylint
+need python3-sphinx command -v sphinx-build
+need python3-twisted command -v trial3
+need pass command -v pass
 
 [[ ${#missing[@]} -eq 0 ]] && exit 0
 

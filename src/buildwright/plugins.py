@@ -21,39 +21,82 @@ _RESULTS: Final = "buildwright.model.results"
 TABLE: Final[dict[str, dict[str, str]]] = {
     "changes": {
         "GitPoller": "buildwright.changes.gitpoller",
+        "PBChangeSource": "buildwright.changes.pb",
     },
     "schedulers": {
         "AnyBranchScheduler": "buildwright.schedulers.basic",
         "Dependent": "buildwright.schedulers.dependent",
         "ForceScheduler": "buildwright.schedulers.force",
         "Nightly": "buildwright.schedulers.timed",
+        "NightlyTriggerable": "buildwright.schedulers.triggerable",
         "Periodic": "buildwright.schedulers.timed",
         "SingleBranchScheduler": "buildwright.schedulers.basic",
         "Triggerable": "buildwright.schedulers.triggerable",
+        "Try_Jobdir": "buildwright.schedulers.tries",
+        "Try_Userpass": "buildwright.schedulers.tries",
     },
     "secrets": {
+        "HashiCorpVaultKvSecretProvider": "buildwright.model.secrets_vault",
         "SecretInAFile": "buildwright.model.secrets",
+        "SecretInEnvironment": "buildwright.model.secrets",
+        "SecretInPass": "buildwright.model.secrets_pass",
+        "VaultAuthenticatorApprole": "buildwright.model.secrets_vault",
+        "VaultAuthenticatorToken": "buildwright.model.secrets_vault",
     },
     "steps": {
+        "Assert": "buildwright.steps.checks",
         "BuildStep": "buildwright.builds.step",
+        "CMake": "buildwright.steps.cmake",
+        "Compile": "buildwright.steps.warnings",
         "CompositeStepMixin": "buildwright.steps.composite",
         "Configure": "buildwright.steps.shell",
         "CopyDirectory": "buildwright.steps.files",
+        "Cppcheck": "buildwright.steps.cmake",
+        "DELETE": "buildwright.steps.http",
+        "DirectoryUpload": "buildwright.steps.uploads",
         "FileDownload": "buildwright.steps.transfer",
         "FileExists": "buildwright.steps.files",
         "FileUpload": "buildwright.steps.transfer",
+        "GET": "buildwright.steps.http",
+        "Gerrit": "buildwright.steps.gitforges",
         "Git": "buildwright.steps.git",
+        "GitCommit": "buildwright.steps.gitwrite",
+        "GitHub": "buildwright.steps.gitforges",
+        "GitLab": "buildwright.steps.gitforges",
+        "GitPush": "buildwright.steps.gitwrite",
+        "GitTag": "buildwright.steps.gitwrite",
+        "HEAD": "buildwright.steps.http",
+        "HTTPStep": "buildwright.steps.http",
+        "HTTPStepNewStyle": "buildwright.steps.http",
+        "JSONPropertiesDownload": "buildwright.steps.transfer",
         "JSONStringDownload": "buildwright.steps.transfer",
+        "LogRenderable": "buildwright.steps.checks",
         "MakeDirectory": "buildwright.steps.files",
         "MasterShellCommand": "buildwright.steps.master",
+        "MultipleFileUpload": "buildwright.steps.uploads",
+        "OPTIONS": "buildwright.steps.http",
+        "POST": "buildwright.steps.http",
+        "PUT": "buildwright.steps.http",
+        "PerlModuleTest": "buildwright.steps.tests",
+        "PyFlakes": "buildwright.steps.python",
+        "PyLint": "buildwright.steps.python",
         "RemoveDirectory": "buildwright.steps.files",
+        "RemovePYCs": "buildwright.steps.shell",
         "SetProperties": "buildwright.steps.setproperty",
+        "SetPropertiesFromEnv": "buildwright.steps.setproperty",
         "SetProperty": "buildwright.steps.setproperty",
         "SetPropertyFromCommand": "buildwright.steps.setproperty",
         "ShellCommand": "buildwright.steps.shell",
         "ShellMixin": "buildwright.builds.shell",
+        "ShellSequence": "buildwright.steps.sequence",
+        "Sphinx": "buildwright.steps.python",
+        "Source": "buildwright.steps.source",
         "StringDownload": "buildwright.steps.transfer",
+        "Test": "buildwright.steps.tests",
+        "TreeSize": "buildwright.steps.shell",
+        "Trial": "buildwright.steps.trial",
         "Trigger": "buildwright.steps.trigger",
+        "WarningCountingShellCommand": "buildwright.steps.warnings",
     },
     "util": {
         "AnyPropertyParameter": _PARAMETERS,
@@ -68,24 +111,34 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "CodebaseParameter": _PARAMETERS,
         "EXCEPTION": _RESULTS,
         "FAILURE": _RESULTS,
+        "FailingBuildsetCanceller": "buildwright.schedulers.cancellers",
         "FileParameter": _PARAMETERS,
         "FixedParameter": _PARAMETERS,
         "FlattenList": _RENDER,
+        "GitCredentialInputRenderer": "buildwright.model.gitaccess",
+        "GitCredentialOptions": "buildwright.model.gitaccess",
         "IntParameter": _PARAMETERS,
         "Interpolate": _RENDER,
+        "JanitorConfigurator": "buildwright.schedulers.janitor",
+        "LineConsumerLogObserver": "buildwright.builds.observers",
         "LogLineObserver": "buildwright.builds.observers",
         "LogObserver": "buildwright.builds.observers",
         "MasterLock": "buildwright.model.locks",
         "NestedParameter": _PARAMETERS,
+        "OldBuildCanceller": "buildwright.schedulers.cancellers",
         "ParameterGroup": _PARAMETERS,
         "PatchParameter": _PARAMETERS,
         "Property": _RENDER,
         "RETRY": _RESULTS,
         "RemoteCommand": "buildwright.builds.commands",
         "Results": _RESULTS,
+        "Retention": "buildwright.model.retention",
+        "RevlinkMatch": "buildwright.model.revlinks",
         "SKIPPED": _RESULTS,
         "SUCCESS": _RESULTS,
         "Secret": _RENDER,
+        "ShellArg": "buildwright.steps.sequence",
+        "SourceStampFilter": "buildwright.model.filters",
         "StringParameter": _PARAMETERS,
         "TextParameter": _PARAMETERS,
         "Transform": _RENDER,
@@ -140,34 +193,80 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
 
     class changes:  # noqa: N801 - a namespace
         from buildwright.changes.gitpoller import GitPoller
+        from buildwright.changes.pb import PBChangeSource
 
     class schedulers:  # noqa: N801 - a namespace
         from buildwright.schedulers.basic import AnyBranchScheduler, SingleBranchScheduler
         from buildwright.schedulers.dependent import Dependent
         from buildwright.schedulers.force import ForceScheduler
         from buildwright.schedulers.timed import Nightly, Periodic
-        from buildwright.schedulers.triggerable import Triggerable
+        from buildwright.schedulers.triggerable import NightlyTriggerable, Triggerable
+        from buildwright.schedulers.tries import Try_Jobdir, Try_Userpass
 
     class secrets:  # noqa: N801 - a namespace
-        from buildwright.model.secrets import SecretInAFile
+        from buildwright.model.secrets import SecretInAFile, SecretInEnvironment
+        from buildwright.model.secrets_pass import SecretInPass
+        from buildwright.model.secrets_vault import (
+            HashiCorpVaultKvSecretProvider,
+            VaultAuthenticatorApprole,
+            VaultAuthenticatorToken,
+        )
 
     class steps:  # noqa: N801 - a namespace
         from buildwright.builds.shell import ShellMixin
         from buildwright.builds.step import BuildStep
+        from buildwright.steps.checks import Assert, LogRenderable
+        from buildwright.steps.cmake import CMake, Cppcheck
         from buildwright.steps.composite import CompositeStepMixin
         from buildwright.steps.files import CopyDirectory, FileExists, MakeDirectory, RemoveDirectory
         from buildwright.steps.git import Git
+        from buildwright.steps.gitforges import Gerrit, GitHub, GitLab
+        from buildwright.steps.gitwrite import GitCommit, GitPush, GitTag
+        from buildwright.steps.http import (
+            DELETE,
+            GET,
+            HEAD,
+            OPTIONS,
+            POST,
+            PUT,
+            HTTPStep,
+            HTTPStepNewStyle,
+        )
         from buildwright.steps.master import MasterShellCommand
-        from buildwright.steps.setproperty import SetProperties, SetProperty, SetPropertyFromCommand
-        from buildwright.steps.shell import Configure, ShellCommand
-        from buildwright.steps.transfer import FileDownload, FileUpload, JSONStringDownload, StringDownload
+        from buildwright.steps.setproperty import (
+            SetProperties,
+            SetPropertiesFromEnv,
+            SetProperty,
+            SetPropertyFromCommand,
+        )
+        from buildwright.steps.python import PyFlakes, PyLint, Sphinx
+        from buildwright.steps.sequence import ShellSequence
+        from buildwright.steps.source import Source
+        from buildwright.steps.shell import Configure, RemovePYCs, ShellCommand, TreeSize
+        from buildwright.steps.tests import PerlModuleTest, Test
+        from buildwright.steps.transfer import (
+            FileDownload,
+            FileUpload,
+            JSONPropertiesDownload,
+            JSONStringDownload,
+            StringDownload,
+        )
+        from buildwright.steps.trial import Trial
         from buildwright.steps.trigger import Trigger
+        from buildwright.steps.uploads import DirectoryUpload, MultipleFileUpload
+        from buildwright.steps.warnings import Compile, WarningCountingShellCommand
 
     class util:  # noqa: N801 - a namespace
         from buildwright.builds.commands import RemoteCommand
-        from buildwright.builds.observers import BufferLogObserver, LogLineObserver, LogObserver
+        from buildwright.builds.observers import (
+            BufferLogObserver,
+            LineConsumerLogObserver,
+            LogLineObserver,
+            LogObserver,
+        )
         from buildwright.model.builders import BuilderConfig, BuildFactory
-        from buildwright.model.filters import ChangeFilter
+        from buildwright.model.filters import ChangeFilter, SourceStampFilter
+        from buildwright.model.gitaccess import GitCredentialInputRenderer, GitCredentialOptions
         from buildwright.model.locks import MasterLock, WorkerLock
         from buildwright.model.render import (
             FlattenList,
@@ -188,6 +287,10 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             WARNINGS,
             Results,
         )
+        from buildwright.model.retention import Retention
+        from buildwright.model.revlinks import RevlinkMatch
+        from buildwright.schedulers.janitor import JanitorConfigurator
+        from buildwright.schedulers.cancellers import FailingBuildsetCanceller, OldBuildCanceller
         from buildwright.schedulers.parameters import (
             AnyPropertyParameter,
             BaseParameter,
@@ -205,6 +308,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             UserNameParameter,
             WorkerChoiceParameter,
         )
+        from buildwright.steps.sequence import ShellArg
 
     class worker:  # noqa: N801 - a namespace
         from buildwright.model.workers import LocalWorker, Worker

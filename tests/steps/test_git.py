@@ -281,6 +281,20 @@ async def test_a_patch_that_does_not_apply(start: Start, repo: Repository) -> No
     built = await it.build(sources=[{"codebase": "", "patch": {"level": 1, "body": body}}])
     assert built.results == FAILURE
     assert b"patch does not apply" in built.log("git").err
+    assert "the patch doesn't apply: patch failed: a:1" in built.step("git").state
+    for evil in (
+        b"--- a/../x\n+++ b/../x\n@@ -0,0 +1 @@\n+x\n",
+        b"--- a/.git/x\n+++ b/.git/x\n@@ -0,0 +1 @@\n+x\n",
+    ):
+        for subdir in ("", "../.."):
+            patch = {"level": 1, "body": evil, "subdir": subdir}
+            built = await it.build(sources=[{"codebase": "", "patch": patch}])
+            assert built.results == FAILURE
+            assert "the patch doesn't apply: invalid path" in built.step("git").state
+    patch = {"level": 1, "body": b"no patch at all\n"}
+    built = await it.build(sources=[{"codebase": "", "patch": patch}])
+    assert "the patch doesn't apply: No valid patches in input" in built.step("git").state
+    assert (await it.build()).results == SUCCESS
 
 
 async def test_locks_of_a_killed_git_and_a_half_made_repository(start: Start, repo: Repository) -> None:
@@ -339,6 +353,95 @@ async def test_what_is_wrong_is_in_the_log(start: Start, repo: Repository, tmp_p
     assert built.outline == [("git", FAILURE)]  # haltOnFailure
     assert b"does not appear to be a git repository" in built.log("git").err
     assert built.state == "failed git (failure)"
+    assert built.step("git").state.startswith("update HEAD (failure): '")
+    (tmp_path / "away").rename(repo.path)
+    assert (await it.build()).results == SUCCESS
+
+
+async def test_what_a_repository_has_not_is_said_in_a_line(
+    start: Start, repo: Repository, tmp_path: Path
+) -> None:
+    empty = Repository(tmp_path / "empty")
+    it = await start(config(repo) + "\n" + config(empty).replace('"b"', '"empty"'))
+
+    async def said(builder: str = "b", **stamp: Any) -> str:
+        built = await it.build(builder, sources=[{"codebase": "", **stamp}])
+        assert built.results == FAILURE, built
+        return built.step("git").state.partition(": ")[2]
+
+    assert await said(branch="nowhere") == f"{repo.url} has no branch 'nowhere'"
+    why = "can't be had, neither by itself nor with 'main'"
+    for revision in ("0" * 40, "deadbeef", "v1.0"):
+        assert await said(branch="main", revision=revision) == f"the revision {revision!r} {why}"
+    assert await said("empty") == f"{empty.url} has no branch of its own, or is empty"
+    repo.git("tag", "v1.0")
+    built = await it.build(sources=[{"codebase": "", "branch": "main", "revision": "v1.0"}])
+    assert built.results == SUCCESS, built
+    empty.commit(a="1\n")
+    assert (await it.build("empty")).results == SUCCESS
+
+
+async def test_a_submodule_that_is_not_there(start: Start, repo: Repository, tmp_path: Path) -> None:
+    inner = Repository(tmp_path / "inner")
+    inner.commit(i="1\n")
+    repo.git("-c", "protocol.file.allow=always", "submodule", "add", "--quiet", "../inner", "sub")
+    repo.commit()
+    inner.path.rename(tmp_path / "away")
+    it = await start(config(repo, submodules=True, config={"protocol.file.allow": "always"}))
+    built = await it.build()
+    assert built.results == FAILURE
+    assert "a submodule can't be had: " in built.step("git").state
+    (tmp_path / "away").rename(inner.path)
+    assert (await it.build()).results == SUCCESS
+
+
+async def test_history_that_was_rewritten_and_odd_file_names(start: Start, repo: Repository) -> None:
+    it = await start(config(repo, branch="main"))
+    assert (await it.build()).results == SUCCESS
+    (repo.path / "new\nline ü").write_text("x")
+    repo.git("add", "--all")
+    repo.git("commit", "--quiet", "--amend", "-m", "other")
+    repo.git("gc", "--quiet", "--prune=now")
+    built = await it.build()
+    assert built.properties["got_revision"] == repo.git("rev-parse", "main")
+    assert (it.builddir() / "build/new\nline ü").exists()
+
+
+async def test_a_partial_clone_gets_the_rest_when_it_is_needed(start: Start, repo: Repository) -> None:
+    repo.git("config", "uploadpack.allowFilter", "true")
+    repo.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    first = repo.git("rev-parse", "HEAD")
+    repo.commit(a="2\n")
+    it = await start(config(repo, filters=["blob:none"], branch="main"))
+    assert (await it.build()).results == SUCCESS
+    work = it.builddir() / "build"
+    missing = git(work, "rev-list", "--objects", "--missing=print", "HEAD").count("?")
+    assert missing == 1  # the old content of "a"
+    built = await it.build(sources=[{"codebase": "", "branch": "main", "revision": first}])
+    assert built.results == SUCCESS, built
+    assert (work / "a").read_text() == "1\n"
+
+
+async def test_a_source_step_of_ones_own(start: Start) -> None:
+    it = await start(
+        """
+class Tarball(steps.Source):
+    name = "tarball"
+    def __init__(self, **kwargs):
+        super().__init__(mode="full", **kwargs)
+        self.branch = "trunk"
+    async def run_vc(self, branch, revision, patch):
+        if revision == "bad":
+            self.refuse("there is no such tarball")
+        self.set_source_property("got_revision", f"{branch} {revision} {patch}")
+        return util.SUCCESS
+builder("b", Tarball())
+"""
+    )
+    built = await it.build(sources=[{"codebase": "", "revision": "7"}])
+    assert built.properties["got_revision"] == "trunk 7 None"
+    built = await it.build(sources=[{"codebase": "", "revision": "bad"}])
+    assert built.step("tarball").state == "update trunk (failure): there is no such tarball"
 
 
 async def test_timeout_and_stop(start: Start, repo: Repository, tmp_path: Path) -> None:

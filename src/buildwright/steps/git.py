@@ -6,6 +6,9 @@ a builder's directory). Then what is wanted is fetched from the repository's URL
 in ``FETCH_HEAD`` or by its revision, as a detached head first and then as a local branch of that name, if
 there can be one.
 
+Keys and passwords are in private files of each command (see :mod:`~buildwright.model.gitaccess`), which the
+worker removes with the command's end, whoever drives the build by then.
+
 A branch may have any name: it is handed to git in a refspec after ``--``, never where an option could stand.
 
 What can fail for a passing reason (fetching) is tried again with ``retryFetch`` (once, at once),
@@ -18,12 +21,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from buildwright.builds.commands import RemoteShellCommand
 from buildwright.builds.step import BuildStepFailed
 from buildwright.model.errors import error, shown
+from buildwright.model.gitaccess import SSH_PORT
 from buildwright.model.renderable import is_renderable
 from buildwright.model.results import SUCCESS
 from buildwright.model.sources import Patch
+from buildwright.steps.gittool import NO_REF, GitToolMixin
 from buildwright.steps.source import Source
 
 MODES = ("incremental", "full")
@@ -31,8 +35,6 @@ METHODS = ("clean", "fresh", "clobber", "copy")
 COPY_FROM = "source"  # where method "copy" keeps its repository, beside the work directory
 HEAD = "HEAD"
 
-# What git allows in no name of a branch or tag; some of it would mean something else in a refspec or a path.
-_NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|/$")
 _HASH = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
 _LOCKS = ("index", "shallow", "HEAD", "config", "packed-refs")
 _PATCH_FILE = ".git/buildwright.patch"
@@ -42,7 +44,7 @@ _FLAGS = ("all", "always", "contains", "debug", "exact-match", "first-parent", "
 _VALUES = ("abbrev", "candidates", "exclude", "match")
 
 
-class Git(Source):
+class Git(GitToolMixin, Source):
     """Gets the sources of one codebase with git, and sets the property ``got_revision``.
 
     ``mode`` is ``incremental`` (what the build has left stays, but for files of git's) or ``full`` with a
@@ -58,14 +60,15 @@ class Git(Source):
         "method",
         "reference",
         "origin",
-        "config",
         "submodules",
         "shallow",
+        "filters",
     )
 
     def __init__(
         self,
         repourl: Any = None,
+        port: int = SSH_PORT,
         branch: Any = HEAD,
         mode: Any = "incremental",
         method: Any = None,
@@ -74,16 +77,23 @@ class Git(Source):
         remoteSubmodules: bool = False,
         tags: bool = False,
         shallow: Any = False,
+        filters: Any = None,
         progress: bool = True,
         retryFetch: bool = False,
         clobberOnFailure: bool = False,
         getDescription: Any = False,
         config: Any = None,
         origin: Any = None,
+        sshPrivateKey: Any = None,
+        sshHostKey: Any = None,
+        sshKnownHosts: Any = None,
+        auth_credentials: Any = None,
+        git_credentials: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(mode=mode, **kwargs)
         self.repourl = repourl
+        self.port = port
         self.branch = branch
         self.method = method
         self.reference = reference
@@ -91,18 +101,24 @@ class Git(Source):
         self.remoteSubmodules = remoteSubmodules
         self.tags = tags
         self.shallow = shallow
+        self.filters = filters
         self.progress = progress
         self.retryFetch = retryFetch
         self.clobberOnFailure = clobberOnFailure
         self.getDescription = getDescription
         self.config = config
         self.origin = origin
+        self.sshPrivateKey = sshPrivateKey
+        self.sshHostKey = sshHostKey
+        self.sshKnownHosts = sshKnownHosts
+        self.auth_credentials = auth_credentials
+        self.git_credentials = git_credentials
         self._check()
 
     def _check(self) -> None:
         kind = f"step {type(self).__name__}"
-        if not self.repourl:
-            error(f"{kind} has no repourl", "give it repourl='https://...'")
+        self.check_remote()
+        self.check_config()
         if not is_renderable(self.mode) and self.mode not in MODES:
             error(f"{kind}: mode must be 'incremental' or 'full', not {shown(self.mode)}")
         if self.method is not None and not is_renderable(self.method):
@@ -119,8 +135,9 @@ class Git(Source):
                     error(f"{kind}: getDescription has an unknown argument {name!r} of git describe")
         elif not isinstance(self.getDescription, bool):
             error(f"{kind}: getDescription must be True, False or a dict, not {shown(self.getDescription)}")
-        if self.config is not None and not is_renderable(self.config) and not isinstance(self.config, dict):
-            error(f"{kind}: config must be a dict, not {shown(self.config)}")
+        filters = self.filters
+        if filters is not None and not is_renderable(filters) and not isinstance(filters, list | tuple):
+            error(f"{kind}: filters must be a list, not {shown(filters)}", "as in filters=['blob:none']")
 
     # -- running ------------------------------------------------------------------------------------------
 
@@ -128,12 +145,11 @@ class Git(Source):
         self._target = self.workdir or self.build.workdir
         copies = self.mode == "full" and self._method == "copy"
         self._dir = COPY_FROM if copies else self._target
-        if _NO_REF.search(branch):
-            self._run.log("stdio").addStderr(f"{branch!r} can't be a branch\n")
-            raise BuildStepFailed
+        if NO_REF.search(branch):
+            self.refuse(f"{branch!r} can't be a branch")
         if revision is not None and revision.startswith("-"):
-            self._run.log("stdio").addStderr(f"{revision!r} can't be a revision\n")
-            raise BuildStepFailed
+            self.refuse(f"{revision!r} can't be a revision")
+        self.find_way()
         await self._with_retries(branch, revision)
         if copies:
             await self.runRmdir(self._target, timeout=self.timeout)
@@ -158,6 +174,7 @@ class Git(Source):
                 if not repeats:
                     raise
                 repeats -= 1
+                self.why = ""
                 self._run.log("stdio").addHeader(
                     f"trying again in {delay:g} s, {repeats} more times after that\n"
                 )
@@ -175,6 +192,7 @@ class Git(Source):
         except BuildStepFailed:
             if not self.clobberOnFailure or clobbers:
                 raise
+            self.why = ""
             self._run.log("stdio").addHeader("beginning again with an empty directory\n")
             await self.runRmdir(self._dir, timeout=self.timeout)
             await self._update(branch, revision)
@@ -183,16 +201,18 @@ class Git(Source):
         locks = [f".git/{name}.lock" for name in (*_LOCKS, f"refs/heads/{branch}")]
         paths = [self.build.path(self._dir, lock) for lock in locks]
         await self.runRemoteCommand("rmdir", {"paths": paths}, stdioLogName=None)
-        await self._git("init", "--quiet")
+        await self.git("init", "--quiet")
         origin = self.origin or "origin"
-        await self._git("config", f"remote.{origin}.url", self.repourl)
-        await self._git("config", f"remote.{origin}.fetch", f"+refs/heads/*:refs/remotes/{origin}/*")
+        await self.git("config", f"remote.{origin}.url", self._access.url)
+        await self.git("config", f"remote.{origin}.fetch", f"+refs/heads/*:refs/remotes/{origin}/*")
         if self.reference:
             await self._borrow(self.reference)
         if not await self._has(revision) or self._wants_tags:
             await self._fetch(f"+{branch}")
         if revision is not None and not await self._has(revision):
             await self._dig(branch, revision)
+            if not await self._has(revision):
+                self.refuse(f"the revision {revision!r} can't be had, neither by itself nor with {branch!r}")
         await self._check_out(branch, revision or "FETCH_HEAD")
         if self.submodules:
             await self._update_submodules()
@@ -200,31 +220,33 @@ class Git(Source):
             await self._clean()
 
     async def _check_out(self, branch: str, commit: str) -> None:
-        await self._git("checkout", "--quiet", "--force", "--detach", commit)
-        await self._git("reset", "--hard")
+        await self.git("checkout", "--quiet", "--force", "--detach", commit)
+        await self.git("reset", "--hard")
         if branch != HEAD and not branch.startswith(("refs/", "-")):
             # A branch "a" of an earlier build stands in the way of "a/b": then the head stays detached.
-            await self._git("checkout", "--quiet", "--force", "-B", branch, check=False)
+            await self.git("checkout", "--quiet", "--force", "-B", branch, check=False)
 
     async def _clean(self) -> None:
         words = ["clean", "-f", "-f", "-d", *(["-x"] if self._method == "fresh" else [])]
-        await self._git(*words)
+        await self.git(*words)
         if self.submodules:
-            await self._git("submodule", "foreach", "--recursive", " ".join(["git", *words]))
+            await self.git("submodule", "foreach", "--recursive", " ".join(["git", *words]))
 
     async def _update_submodules(self) -> None:
-        await self._git("submodule", "sync", "--recursive")
+        await self.git("submodule", "sync", "--recursive")
         words = ["submodule", "update", "--init", "--recursive", "--force"]
         if self.remoteSubmodules:
             words.append("--remote")
         if self._depth:
             words += ["--depth", str(self._depth)]
-        await self._git(*words)
+        done, why = await self.git_afar(*words)
+        if done.results() != SUCCESS:
+            self.refuse(f"a submodule can't be had: {why or 'see the log'}")
 
     async def _borrow(self, reference: str) -> None:
         """Take objects from another repository at the worker instead of fetching them."""
         words = ["-C", reference, "rev-parse", "--path-format=absolute", "--git-path", "objects"]
-        found = await self._git(*words, collect=True)
+        found = await self.git(*words, collect=True)
         await self.downloadFileContentToWorker(
             ".git/objects/info/alternates",
             found.stdout.strip() + "\n",
@@ -242,25 +264,31 @@ class Git(Source):
     def _wants_tags(self) -> bool:
         return bool(self.tags or self.getDescription or isinstance(self.getDescription, Mapping))
 
-    async def _fetch(self, refspec: str, *options: str, check: bool = True) -> RemoteShellCommand:
+    async def _fetch(self, refspec: str, *options: str, check: bool = True) -> None:
         words = ["fetch", "--force", "--tags" if self._wants_tags else "--no-tags", *options]
         if self.progress:
             words.append("--progress")
         if self._depth and not options:
             words += ["--depth", str(self._depth)]
+        words += [f"--filter={each}" for each in self.filters or ()]
         # Submodules are brought up to date by their own command.
-        words += ["--no-recurse-submodules", "--", self.repourl, refspec]
-        fetched = await self._git(*words, check=check and not self.retryFetch)
+        words += ["--no-recurse-submodules", "--", self._access.url, refspec]
+        fetched, why = await self.git_afar(*words)
         if self.retryFetch and fetched.results() != SUCCESS:
             self._run.log("stdio").addHeader("fetching failed, trying it again\n")
-            fetched = await self._git(*words, check=check)
-        return fetched
+            fetched, why = await self.git_afar(*words)
+        if check and fetched.results() != SUCCESS:
+            if why == f"couldn't find remote ref {HEAD}":
+                why = f"{self._access.url} has no branch of its own, or is empty"
+            elif why.startswith("couldn't find remote ref "):
+                why = f"{self._access.url} has no branch {refspec.removeprefix('+')!r}"
+            self.refuse(why or "fetching failed, see the log")
 
     async def _has(self, revision: str | None) -> bool:
         """Whether the repository has this very commit."""
         if revision is None:
             return False
-        found = await self._git("cat-file", "-e", f"{revision}^{{commit}}", check=False, stdioLogName=None)
+        found = await self.git("cat-file", "-e", f"{revision}^{{commit}}", check=False, stdioLogName=None)
         return found.results() == SUCCESS
 
     async def _dig(self, branch: str, revision: str) -> None:
@@ -269,12 +297,12 @@ class Git(Source):
             await self._fetch(f"+{revision}", check=False)
             if await self._has(revision):
                 return
+        else:
+            await self._fetch(f"+{branch}", "--tags", check=False)  # it may be a tag's name
+            if await self._has(revision):
+                return
         if self._depth:
             await self._fetch(f"+{branch}", "--unshallow", check=False)
-
-    async def _git(self, *words: str, **options: Any) -> RemoteShellCommand:
-        config = [word for name, value in (self.config or {}).items() for word in ("-c", f"{name}={value}")]
-        return await self.run_tool(["git", *config, *words], self._dir, **options)
 
     # -- what comes after ---------------------------------------------------------------------------------
 
@@ -285,20 +313,21 @@ class Git(Source):
         words = ["apply", "--index", f"-p{patch.level}"]
         if patch.subdir and patch.subdir != ".":
             words.append(f"--directory={patch.subdir}")
-        await self._git(*words, "--", _PATCH_FILE)
+        done, why = await self.git_afar(*words, "--", _PATCH_FILE)
+        if done.results() != SUCCESS:
+            self.refuse(f"the patch doesn't apply: {why or 'see the log'}")
         await self.runRmFile(f"{self._dir}/{_PATCH_FILE}", abandonOnFailure=False)
 
     async def _tell(self) -> None:
         """Say what it has become, in properties."""
-        head = await self._git("rev-parse", HEAD, collect=True)
+        head = await self.git("rev-parse", HEAD, collect=True)
         revision = head.stdout.strip()
         if not _HASH.match(revision):
-            self._run.log("stdio").addStderr(f"git gave {revision!r} as the revision\n")
-            raise BuildStepFailed
+            self.refuse(f"git gave {revision!r} as the revision")
         self.set_source_property("got_revision", revision)
         wanted = self.getDescription
         if wanted or isinstance(wanted, Mapping):
-            described = await self._git("describe", *_described(wanted), HEAD, check=False, collect=True)
+            described = await self.git("describe", *_described(wanted), HEAD, check=False, collect=True)
             if described.results() == SUCCESS:
                 self.set_source_property("commit-description", described.stdout.strip())
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from buildwright.builds.commands import RemoteShellCommand
-from buildwright.builds.step import BuildStep, BuildStepFailed
+from buildwright.builds.step import BuildStep
 from buildwright.model.errors import error, shown
-from buildwright.model.renderable import is_renderable
+from buildwright.model.renderable import is_renderable, settle
 from buildwright.model.sources import Patch
-from buildwright.steps.composite import CompositeStepMixin
+from buildwright.steps.tool import ToolMixin
 
 
-class Source(CompositeStepMixin, BuildStep):
+class Source(ToolMixin, BuildStep):
     """Arguments of all steps that get sources, and which source stamp is theirs.
 
-    Subclasses write ``checkout(branch, revision, patch)``. It may be started again from its beginning at any
-    time.
+    A step of one's own overrides ``run_vc(branch, revision, patch)``. It may be started again from its
+    beginning at any time.
     """
 
     haltOnFailure = True
@@ -68,9 +67,13 @@ class Source(CompositeStepMixin, BuildStep):
 
     # -- to be overridden ---------------------------------------------------------------------------------
 
+    async def run_vc(self, branch: str, revision: str | None, patch: Patch | None) -> int:
+        """Get the sources; gives the step's result. ``revision`` is None for the branch's newest."""
+        return await self.checkout(branch, revision, patch)
+
     async def checkout(self, branch: str, revision: str | None, patch: Patch | None) -> int:  # noqa: ARG002
-        """Get the sources; gives the step's result."""
-        raise AssertionError("every source step has its checkout")
+        """What ``run_vc`` does in the steps of this package."""
+        raise AssertionError("every source step has its run_vc")
 
     # -- running ------------------------------------------------------------------------------------------
 
@@ -80,8 +83,7 @@ class Source(CompositeStepMixin, BuildStep):
             stamp = self.build.getSourceStamp(self.codebase)
             if stamp is None:
                 named = f"the codebase {self.codebase!r}" if self.codebase else "a codebase without a name"
-                self._run.log("stdio").addStderr(f"the build has no source stamp of {named}\n")
-                raise BuildStepFailed
+                self.refuse(f"the build has no source stamp of {named}")
             branch = stamp.branch or branch
             revision = stamp.revision or None
             patch = stamp.patch
@@ -89,7 +91,8 @@ class Source(CompositeStepMixin, BuildStep):
         if self.descriptionSuffix is None:
             self.descriptionSuffix = suffix
             self.updateSummary()
-        return await self.checkout(branch, revision, patch)
+        result: int = await settle(self.run_vc(branch, revision, patch))
+        return result
 
     def set_source_property(self, name: str, value: Any) -> None:
         """Set a property of this codebase's sources: a dict by codebase, if the codebase has a name."""
@@ -101,24 +104,6 @@ class Source(CompositeStepMixin, BuildStep):
         by_codebase = dict(known) if isinstance(known, dict) else {}
         by_codebase[self.codebase] = value
         self.setProperty(name, by_codebase, source)
-
-    async def run_tool(
-        self, words: list[str], dir: str, *, check: bool = True, collect: bool = False, **options: Any
-    ) -> RemoteShellCommand:
-        """Run a command in a directory (relative to the builder's); it ends the step if it fails."""
-        env = dict(await self.build.render(self.build.env))
-        env.update(self.env or {})
-        command = RemoteShellCommand(
-            self.build.path(dir),
-            words,
-            env=env,
-            timeout=self.timeout,
-            logEnviron=self.logEnviron,
-            collectStdout=collect,
-            **options,
-        )
-        await self.run_checked(command, abandonOnFailure=check)
-        return command
 
 
 def _is_retry(retry: Any) -> bool:
