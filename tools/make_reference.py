@@ -23,7 +23,7 @@ import click
 from buildwright import plugins
 from buildwright.builds.step import BuildStep
 from buildwright.cli.main import SUBCOMMANDS, main
-from buildwright.config import keys, network
+from buildwright.config import foreign, keys, network
 from buildwright.web import data, events, rpc
 from buildwright.web.logtext import LogPath
 from buildwright.web.resource import Computed, Endpoint, Resource
@@ -44,15 +44,20 @@ KEYS = {
     "db": "A dict with `db_url`; `engine_kwargs` has no effect.",
     "db_url": "The database: `sqlite:///state.sqlite` (default) or `postgresql://...`; may be a renderable "
     "with secrets.",
-    "logEncoding": "The encoding of logs, or a function; `utf-8` by default.",
+    "logEncoding": "The encoding of what commands write, or a function of bytes that gives text; `utf-8` by "
+    "default.",
+    "logMaxSize": "How many bytes of a log are kept; the rest is left out, and the log says so.",
+    "logMaxTailSize": "How many bytes of a log's end are kept beyond `logMaxSize`.",
     "logStore": "Where sealed logs go: `files` (default), `database`, or an object store's URL.",
-    "mq": "Only `{'type': 'simple'}`, which is the default.",
+    "mq": "`{'type': 'simple'}` (default), or `'wamp'`, which changes nothing: masters meet in their "
+    "database.",
     "multiMaster": "Whether builders and schedulers may name workers and builders that another master has.",
     "prioritizeBuilders": "A function `(master, builders)` that gives the builders in the order in which "
     "their requests are looked at.",
     "properties": "Properties of every build: a dict.",
     "protocols": "Where workers connect; see below.",
-    "revlink": "A function `(revision, repository)` that gives a link.",
+    "revlink": "A function `(revision, repository)` that gives a link; by default links to GitHub, GitLab, "
+    "Bitbucket and SourceForge.",
     "schedulers": "A list of schedulers.",
     "secretsProviders": "A list of providers; the first that knows a name answers.",
     "select_next_worker": "A function `(builder, workers, request)` that chooses a worker.",
@@ -105,10 +110,8 @@ REFUSED = {"JSONStringDownload": ("s",), "LocalWorker": ("password",)}
 
 def configuration() -> str:
     text = "# Configuration\n\nThe keys of `BuildmasterConfig`. A key that isn't here is an error.\n\n"
-    text += _table(
-        ("key", "what it says"), _described(KEYS, keys._LISTS | set(keys._FUNCTIONS) | keys._OTHERS)
-    )
-    text += "\n## `www`\n\n" + _table(("key", "what it says"), _described(WWW, network._USED))
+    text += _table(("key", "what it says"), _described(KEYS, keys.USED))
+    text += "\n## `www`\n\n" + _table(("key", "what it says"), _described(WWW, network.USED))
     text += "\n## `protocols`\n\n" + _table(
         ("key", "what it says"), _described(PROTOCOLS, network._PROTOCOLS)
     )
@@ -116,13 +119,22 @@ def configuration() -> str:
         "\n## Accepted, without effect\n\nKeys of Buildbot's that change nothing here. They are checked, and "
         "a warning says so if one is set.\n\n"
     )
-    rows = [(f"`{key}`", wanted) for key, (_, wanted) in sorted(keys._WITHOUT_EFFECT.items())]
-    rows += [(f"`www['{key}']`", wanted) for key, (_, wanted) in sorted(network._WITHOUT_EFFECT.items())]
-    text += _table(("key", "must be"), rows)
-    text += "\n## Not supported yet\n\nAn error if it is set: ignoring it would lose something.\n\n"
-    rows = [(f"`{key}`", what) for key, what in sorted(keys._NOT_HERE.items())]
-    rows += [(f"`www['{key}']`", "login and permissions; use `tokens`") for key in sorted(network._REFUSED)]
-    return text + _table(("key", "what it is for"), rows)
+    text += _table(("key", "why"), _foreign(loses=False))
+    text += "\n## Not supported\n\nAn error if it is set: ignoring it would lose something.\n\n"
+    text += _table(("key", "why"), _foreign(loses=True))
+    text += "\n## Names of old versions\n\nAn error that says what to write instead.\n\n"
+    rows = [(f"`{key}`", instead) for key, instead in sorted(foreign.DROPPED.items())]
+    return text + _table(("key", "instead"), rows)
+
+
+def _foreign(*, loses: bool) -> list[tuple[str, str]]:
+    shown = [("`{}`", foreign.KEYS), ("`www['{}']`", foreign.WWW)]
+    return [
+        (form.format(key), f"{'' if each.kind == 'accepted' else each.kind + ': '}{each.why}")
+        for form, table in shown
+        for key, each in sorted(table.items())
+        if each.loses == loses
+    ]
 
 
 def _described(texts: dict[str, str], known: Iterable[str]) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ c['validation'] = {'branch': r'\\w+$'}
 c['buildbotNetUsageData'] = None
 c['multiMaster'] = True
 c['prioritizeBuilders'] = lambda master, builders: builders
+c['logMaxSize'], c['logMaxTailSize'] = 1000, 100
 c['www'] = dict(port='tcp:8011:interface=127.0.0.1', tokens={'cli': 'x' * 16}, debug=True,
                 ssl={'certificate': 'keys/secret.pem', 'private_key': 'keys/secret.pem'})
 c['protocols'] = {'buildwright': {'port': 9990, 'interface': '::1'}, 'null': {}}
@@ -41,6 +42,7 @@ c['protocols'] = {'buildwright': {'port': 9990, 'interface': '::1'}, 'null': {}}
     assert snapshot.validation["branch"].match("main")
     assert snapshot.multi_master
     assert callable(snapshot.prioritize_builders)
+    assert (snapshot.log_max_size, snapshot.log_max_tail_size) == (1000, 100)
     pem = site.directory / "keys/secret.pem"
     assert snapshot.www == WwwConfig(8011, "127.0.0.1", pem, pem, tokens={"cli": "x" * 16}, debug=True)
     assert snapshot.protocols == WorkerEndpoint(9990, "::1")
@@ -59,6 +61,7 @@ def test_defaults(site: Site) -> None:
     assert snapshot.collapse_requests is None
     assert not snapshot.multi_master
     assert snapshot.basedir == site.directory
+    assert snapshot.revlink("ab12", "https://github.com/o/n.git") == "https://github.com/o/n/commit/ab12"
 
 
 @pytest.mark.parametrize(
@@ -96,13 +99,24 @@ def test_defaults(site: Site) -> None:
             "c['secretsProviders'] = [secrets.SecretInAFile]",
             "c['secretsProviders'][0] must be a provider, not type",
         ),
-        ("c['mq'] = {'type': 'wamp'}", "c['mq']['type']: this version knows only 'simple', not str 'wamp'"),
-        ("c['services'] = [object()]", "c['services']: this version has no support for services"),
-        ("c['manhole'] = object()", "c['manhole']: this version has no support for a manhole (remove it)"),
+        ("c['mq'] = {'type': 'amqp'}", "c['mq']['type'] must be 'simple' or 'wamp', not str 'amqp'"),
+        ("c['manhole'] = object()", "c['manhole'] is refused: a console in the running master lets everyone"),
+        ("c['user_managers'] = [1]", "c['user_managers'] is refused: there are no stored users"),
+        ("c['machines'] = [1]", "c['machines'] isn't supported yet: machines of workers"),
+        ("c['logMaxSize'] = -1", "c['logMaxSize'] must not be negative, and is -1"),
+        ("c['logMaxTailSize'] = '9'", "c['logMaxTailSize'] must be a number of bytes or None, not str '9'"),
+        ("c['logCompressionMethod'] = 'zip'", "c['logCompressionMethod']: there is no method 'zip'"),
+        ("c['slaves'] = [1]", "c['slaves'] is a name of old versions (now: c['workers'] = [worker.Worker("),
+        ("c['slavePortnum'] = 9989", "c['slavePortnum'] is a name of old versions (now: nothing: workers"),
+        ("c['status'] = [1]", "c['status'] is a name of old versions (now: c['services']"),
+        ("c['mergeRequests'] = True", "c['mergeRequests'] is a name of old versions (now: c['collapseReq"),
+        ("c['projectName'] = 'x'", "c['projectName'] is a name of old versions (now: c['title'])"),
+        ("c['projectURL'] = 'x'", "c['projectURL'] is a name of old versions (now: c['titleURL'])"),
+        ("c['eventHorizon'] = 50", "c['eventHorizon'] is a name of old versions (now: c['retention']"),
         ("c['caches'] = 3", "c['caches'] must be a dict of name to size, not int 3"),
         ("c['configurators'] = [3]", "c['configurators'][0] has no method 'configure'"),
         ("c['www'] = 8010", "c['www'] must be a dict, not int 8010"),
-        ("c['www']['authz'] = object()", "c['www']['authz'] is not supported by this version (remove it"),
+        ("c['www']['authz'] = object()", "c['www']['authz'] isn't supported yet: login and permissions"),
         ("c['www']['port'] = 'tcp:x'", "c['www']['port']: 'tcp:x' names no port"),
         ("c['www']['theme'] = 3", "c['www']['theme'] must be a dict, not int 3"),
         (
@@ -190,11 +204,24 @@ def test_other_names_of_the_dict(site: Site) -> None:
             "c['protocols'] = {'msgpack_experimental_v7': {}}",
             "c['protocols']['msgpack_experimental_v7'] has no effect",
         ),
-        ("c['caches'] = {'Builds': 500}", "c['caches'] has no effect in this version"),
-        ("c['www']['plugins'] = {'waterfall_view': {}}", "c['www']['plugins'] has no effect in this version"),
+        ("c['caches'] = {'Builds': 500}", "c['caches'] has no effect: rows are read where they are needed"),
+        ("c['buildCacheSize'] = 5", "c['buildCacheSize'] has no effect: rows are read where"),
+        ("c['changeCacheSize'] = 5", "c['changeCacheSize'] has no effect: rows are read where"),
+        ("c['metrics'] = {'log_interval': 60}", "c['metrics'] has no effect: /metrics of the web port"),
+        ("c['logCompressionMethod'] = 'lz4'", "c['logCompressionMethod'] has no effect: finished logs are"),
+        ("c['logCompressionLimit'] = 5", "c['logCompressionLimit'] has no effect: logs above 64 KiB are"),
+        ("c['logMaxTailSize'] = 9", "c['logMaxTailSize'] has no effect without c['logMaxSize']"),
+        (
+            "c['mq'] = {'type': 'wamp', 'realm': 'ci'}",
+            "c['mq'] has no effect: masters meet in their database",
+        ),
+        (
+            "c['www']['plugins'] = {'waterfall_view': {}}",
+            "c['www']['plugins'] has no effect: the page has its",
+        ),
         (
             "c['www']['change_hook_dialects'] = {'github': {}}",
-            "c['www']['change_hook_dialects'] has no effect",
+            "c['www']['change_hook_dialects'] has no effect yet: hooks of forges; GitPoller sees",
         ),
         ("c['db'] = {'engine_kwargs': {'echo': True}}", "c['db']['engine_kwargs'] has no effect"),
     ],
@@ -263,6 +290,13 @@ c['configurators'] = [Titled()]
         "master.cfg:12: AttributeError: 'Titled' object has no attribute 'broken'"
     ]
     assert site.load((WHOLE + more).replace("        self.broken\n", "")).title == "Titled"
+
+
+def test_a_link_of_ones_own_stands_for_the_default(site: Site) -> None:
+    text = "c['revlink'] = util.RevlinkMatch(r'https://git.example/(.*)', r'https://web.example/\\1/%s')"
+    snapshot = site.load(f"{WHOLE}{text}\n")
+    assert snapshot.revlink("ab12", "https://git.example/n") == "https://web.example/n/ab12"
+    assert snapshot.revlink("ab12", "https://github.com/o/n.git") is None
 
 
 async def test_secrets_providers_are_asked_in_their_order(site: Site) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from buildwright.builds.observers import LogObserver
+from buildwright.builds.encodings import Encoding, transcoder
+from buildwright.builds.loglimit import Limit
+from buildwright.builds.observers import HEADER, STDOUT, LogObserver
 from buildwright.builds.services import BuildServices
 from buildwright.builds.step import BuildStep
 from buildwright.builds.steplogs import StepLog, slug_of
@@ -17,7 +19,9 @@ from buildwright.store.units.logs import LogState, add_log_work
 
 
 class LogSet:
-    """The logs of a step. ``error`` is the first failure of one of its observers."""
+    """The logs of a step. ``error`` is the first failure of one of its observers; ``encoding`` is what the
+    step says of its commands' output, None if it says nothing.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class LogSet:
     ) -> None:
         self.logs: dict[str, StepLog] = {}
         self.error: Exception | None = None
+        self.encoding: Encoding | None = None
         self._stepid = stepid
         self._services = services
         self._writer = writer
@@ -43,8 +48,8 @@ class LogSet:
         """Learn how much the step's own code has written before a takeover: that much is skipped."""
         self._own_bytes = await self._services.store.read(own_bytes(self._stepid, self._origin))
 
-    def log(self, name: str, kind: str = "s") -> StepLog:
-        """The log of that name; added if there is none."""
+    def log(self, name: str, kind: str = "s", encoding: Encoding | None = None) -> StepLog:
+        """The log of that name; added if there is none. ``encoding`` is that of commands that write to it."""
         name = storable(name)
         found = self.logs.get(name)
         if found is not None:
@@ -75,11 +80,21 @@ class LogSet:
             state,
             own,
             self._observer_failed,
+            transcoder(encoding or self.encoding or self._services.snapshot.log_encoding),
+            self._limit(kind, state),
         )
         for observer in self._observers.get(name, ()):
             observer.setLog(found)
             found.subscribe(observer)
         return found
+
+    def _limit(self, kind: str, state: LogState | None) -> Limit | None:
+        snapshot = self._services.snapshot
+        if snapshot.log_max_size is None:
+            return None
+        length, half_lines = (0, set[str]()) if state is None else (state.length, {*state.open_lines})
+        says = HEADER if kind == "s" else STDOUT
+        return Limit(snapshot.log_max_size, snapshot.log_max_tail_size or 0, length, half_lines, says)
 
     def by_id(self, logid: int | None) -> StepLog | None:
         """A stored log by its id."""

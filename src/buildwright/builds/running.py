@@ -52,9 +52,10 @@ class RunningCommand:
             kind = record.kind
             if kind in "oeh":
                 log = command.log_of("stdio")
+                data = record.data
                 if log is not None:
-                    log.put(kind, record.time_us, self.id, record.data)
-                command.collect(kind, record.data)
+                    data = log.put(kind, record.time_us, self.id, data)
+                command.collect(kind, data)
             elif kind == "l":
                 log = command.log_of(record.name)
                 if log is not None:

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from buildwright.builds.done import DONE, Done
 from buildwright.builds.observers import LogObserver
+from buildwright.builds.encodings import Encoding, encoding_problem
 from buildwright.model.builders import StepSpec
 from buildwright.model.errors import error, is_collecting, location, suggest
 from buildwright.model.properties import Properties
@@ -151,6 +152,8 @@ class BuildStep:
             error(f"the step's name {self.name!r} has more than {NAME_MOST} characters", "shorten it")
         if self.locks and is_plain(self.locks):
             self.locks = checked_locks(self.locks, f"step {type(self).__name__}: locks")
+        if self.logEncoding is not None and (problem := encoding_problem(self.logEncoding)):
+            error(f"step {type(self).__name__}: logEncoding: {problem}", "as in logEncoding='latin-1'")
 
     @classmethod
     def known_arguments(cls) -> set[str]:
@@ -237,12 +240,13 @@ class BuildStep:
 
     # -- logs ---------------------------------------------------------------------------------------------
 
-    def addLog(self, name: str, type: str = "s", logEncoding: str | None = None) -> Any:  # noqa: ARG002 - bytes
+    def addLog(self, name: str, type: str = "s", logEncoding: Encoding | None = None) -> Any:
         """Add a log, or give the step's log of that name.
 
-        Types: s (stdout, stderr, headers), t (text), h (HTML).
+        Types: s (stdout, stderr, headers), t (text), h (HTML). ``logEncoding`` is that of commands which
+        write to it; what the step's own code adds is text, or bytes that are UTF-8.
         """
-        return Done(self._run.log(name, type))
+        return Done(self._run.log(name, type, logEncoding))
 
     def addCompleteLog(self, name: str, text: str | bytes) -> Done:
         """Add a text log with its whole content."""

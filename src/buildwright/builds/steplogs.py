@@ -7,6 +7,7 @@ again what it wrote before: of that, as many bytes per stream as are stored are 
 commands are not sent again at all.
 
 Secrets in what the step's own code writes are masked here; in the output of commands the worker has done it.
+Other encodings than UTF-8, and limits of a log's length: :mod:`encodings`, :mod:`loglimit`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import re
 from collections.abc import Callable
 
 from buildwright.builds.done import DONE, Done
+from buildwright.builds.encodings import Transcoder
+from buildwright.builds.loglimit import Limit
 from buildwright.builds.observers import HEADER, STDERR, STDOUT, LogObserver
 from buildwright.builds.writer import BuildWriter, Nowhere
 from buildwright.logs.append import Piece, finish, split
@@ -78,6 +81,8 @@ class StepLog:
         state: LogState | None = None,
         stored: dict[str, int] | None = None,
         on_failure: Callable[[Exception], None] | None = None,
+        transcoder: Transcoder | None = None,
+        limit: Limit | None = None,
     ) -> None:
         self.logid = logid
         self.name = name
@@ -92,6 +97,8 @@ class StepLog:
         self._pieces: list[Piece] = []
         self._observers: list[LogObserver] = []
         self._on_failure = on_failure  # told what an observer raised
+        self._transcoder = transcoder
+        self._limit = limit
         self._finishing = False
         self._closed = False
 
@@ -133,11 +140,28 @@ class StepLog:
     def observed(self) -> bool:
         return bool(self._observers)
 
-    def put(self, stream: str, time_us: int, origin: str, data: bytes) -> None:
-        """Take what a command's record brought."""
-        self._pieces.append(Piece(stream, time_us, origin, data))
-        self._writer.mark(self)
+    @property
+    def cut(self) -> bool:
+        """Whether some of what came was left out."""
+        return self._limit is not None and self._limit.cut
+
+    def put(self, stream: str, time_us: int, origin: str, data: bytes) -> bytes:
+        """Take what a command's record brought; gives it as UTF-8."""
+        if self._transcoder is not None:
+            data = self._transcoder.feed(stream, data)
+        self._take(stream, time_us, origin, data)
+        return data
+
+    def _take(self, stream: str, time_us: int, origin: str, data: bytes) -> None:
+        self._keep(Piece(stream, time_us, origin, data))
         self.show(stream, data)
+
+    def _keep(self, piece: Piece) -> None:
+        if self._limit is None:
+            self._pieces.append(piece)
+        else:
+            self._pieces.extend(self._limit.take(piece))
+        self._writer.mark(self)
 
     def show(self, stream: str, data: bytes) -> None:
         """Feed observers, also with what is stored already. One that fails is fed no more."""
@@ -149,8 +173,7 @@ class StepLog:
 
     def note(self, text: str) -> None:
         """A header line of the engine's own, in whatever try."""
-        self._pieces.append(Piece(HEADER if self.type == "s" else STDOUT, self.now_us(), "", text.encode()))
-        self._writer.mark(self)
+        self._keep(Piece(HEADER if self.type == "s" else STDOUT, self.now_us(), "", text.encode()))
 
     def begin_try(self, origin: str) -> None:
         """The step starts again from its beginning: nothing of what it writes now is stored yet."""
@@ -158,15 +181,22 @@ class StepLog:
         self._skip = {}
         self._observers = []
         self._closed = False
+        if self._transcoder is not None:
+            list(self._transcoder.flush())
 
     def close(self) -> None:
         """The step is over: complete the log with the next unit."""
         self.tell_finished()
+        if self._limit is not None:
+            self._pieces.extend(self._limit.end())
         self._finishing = True
         self._writer.mark(self)
 
     def tell_finished(self) -> None:
         """Tell the observers that nothing more comes."""
+        if self._transcoder is not None:
+            for stream, data in self._transcoder.flush():
+                self._take(stream, self.now_us(), "", data)
         observers, self._observers = self._observers, []
         for observer in observers:
             try:
@@ -201,4 +231,4 @@ class StepLog:
             self.show(stream, data[:taken])
             data = data[taken:]
         if data:
-            self.put(stream, self.now_us(), self._origin, data)
+            self._take(stream, self.now_us(), self._origin, data)

@@ -25,6 +25,7 @@ import structlog
 
 from buildwright.builds.commands import RemoteCommand, RemoteShellCommand
 from buildwright.builds.journal import (
+from buildwright.builds.encodings import Encoding
     COMMAND,
     ONCE,
     TRIGGER,
@@ -623,6 +624,10 @@ class StepRun:
     ) -> Any:
         """Work on the master, at most once per try."""
         with self._served():
+            if each.observed and each.cut:
+                self._abort_here(
+                    "a log was cut at logMaxSize: what watches it can't be shown all of it again"
+                )
             request = self._request(ONCE, key)
             if request is None:
                 raise BuildStepCancelled(self._stop)
@@ -719,9 +724,10 @@ class StepRun:
         """The step's logs so far, by name."""
         return self._logs.logs
 
-    def log(self, name: str, kind: str = "s") -> StepLog:
+    def log(self, name: str, kind: str = "s", encoding: Encoding | None = None) -> StepLog:
         """The step's log of that name; added if there is none."""
-        return self._logs.log(name, kind)
+        self._logs.encoding = self.step.logEncoding
+        return self._logs.log(name, kind, encoding)
 
     def note_all(self, text: str) -> None:
         """A header line of the engine's own in every log of the step."""

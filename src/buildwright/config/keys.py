@@ -1,8 +1,6 @@
 """The keys of BuildmasterConfig: their types, and what becomes of each.
 
-Every key that the field's configurations know is known here. Those of parts that this version doesn't have
-are accepted while they ask for nothing (``None``, an empty list); where ignoring them loses something, they
-are an error, else a warning.
+Every key that the field's configurations know is known here; those that have no part here are in `foreign`.
 """
 
 from __future__ import annotations
@@ -13,39 +11,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from buildwright.config.context import Context, key_text
+from buildwright.config import foreign
 from buildwright.config.network import check_protocols, check_www
 from buildwright.model.errors import shown
 from buildwright.model.properties import Properties, json_problem
 from buildwright.model.render import is_renderable
 from buildwright.model.secrets import SecretsProvider
 
-_NONE = type(None)
 _DB_KEYS = frozenset({"db_url", "engine_kwargs"})
 _VALIDATION_KEYS = frozenset({"branch", "revision", "property_name", "property_value"})
-_COMPRESSIONS = ("raw", "bz2", "gz", "lz4", "zstd", "br")
 
-# key -> (types, what it must be): checked, and without effect here; said only if it is set to something.
-_WITHOUT_EFFECT: dict[str, tuple[tuple[type, ...], str]] = {
-    "buildCacheSize": ((int,), "a number"),
-    "caches": ((dict,), "a dict of name to size"),
-    "changeCacheSize": ((int,), "a number"),
-    "changeHorizon": ((int, _NONE), "a number or None"),
-    "logCompressionLimit": ((int, bool, _NONE), "a number, False or None"),
-    "logCompressionMethod": ((str,), "one of " + ", ".join(_COMPRESSIONS)),
-    "logMaxSize": ((int, _NONE), "a number or None"),
-    "logMaxTailSize": ((int, _NONE), "a number or None"),
-    "metrics": ((dict, _NONE), "a dict or None"),
-    "status": ((list, tuple), "an empty list"),
-}
-# Parts that this version doesn't have: nothing may be asked of them.
-_NOT_HERE: dict[str, str] = {
-    "codebases": "declared codebases",
-    "machines": "machines",
-    "manhole": "a manhole",
-    "projects": "projects",
-    "services": "services (reporters and the like)",
-    "user_managers": "user managers",
-}
 _FUNCTIONS: dict[str, str] = {
     "codebaseGenerator": "codebase_generator",
     "prioritizeBuilders": "prioritize_builders",
@@ -67,6 +42,8 @@ _OTHERS = frozenset(
         "multiMaster",
         "properties",
         "protocols",
+        "logMaxSize",
+        "logMaxTailSize",
         "secretsProviders",
         "title",
         "titleURL",
@@ -74,7 +51,8 @@ _OTHERS = frozenset(
         "www",
     }
 )
-KEYS = frozenset(_WITHOUT_EFFECT) | frozenset(_NOT_HERE) | frozenset(_FUNCTIONS) | _LISTS | _OTHERS
+USED = frozenset(_FUNCTIONS) | _LISTS | _OTHERS
+KEYS = USED | frozenset(foreign.KEYS) | frozenset(foreign.DROPPED)
 
 
 def check_keys(config: Mapping[Any, Any], context: Context, filename: str) -> dict[str, Any]:
@@ -82,18 +60,14 @@ def check_keys(config: Mapping[Any, Any], context: Context, filename: str) -> di
     snapshot's names.
     """
     context.unknown_keys(config, KEYS)
-    for key, (types, wanted) in _WITHOUT_EFFECT.items():
-        if config.get(key) and context.wanted(config[key], types, wanted, key):
-            context.warn(f"{key_text(key)} has no effect in this version", key)
-    for key, what in _NOT_HERE.items():
-        if config.get(key):
-            context.error(f"{key_text(key)}: this version has no support for {what}", key, hint="remove it")
+    foreign.check_foreign(config, foreign.KEYS, context)
+    foreign.check_dropped(config, context)
     found: dict[str, Any] = {}
     for key, name in _FUNCTIONS.items():
         value = config.get(key)
         if value is not None and not callable(value):
             context.error(f"{key_text(key)} must be a function, not {shown(value)}", key)
-        else:
+        elif value is not None:
             found[name] = value
     _texts(config, context, found)
     collapse = config.get("collapseRequests")
@@ -121,6 +95,7 @@ def check_keys(config: Mapping[Any, Any], context: Context, filename: str) -> di
     _database(config, context, found)
     if "www" in config:
         found["www"] = check_www(config["www"], context)
+    _log_limits(config, context, found)
     if "protocols" in config:
         found["protocols"] = check_protocols(config["protocols"], context)
     return found
@@ -162,6 +137,25 @@ def _mq(given: Any, context: Context) -> None:
     if kind != "simple":
         context.error(
             f"{key_text('mq', 'type')}: this version knows only 'simple', not {shown(kind)}",
+def _log_limits(config: Mapping[Any, Any], context: Context, found: dict[str, Any]) -> None:
+    method = config.get("logCompressionMethod")
+    if isinstance(method, str) and method not in foreign.COMPRESSIONS:
+        message = f"{key_text('logCompressionMethod')}: there is no method {method!r}"
+        known = f"the methods are {', '.join(foreign.COMPRESSIONS)}"
+        context.error(message, "logCompressionMethod", hint=known)
+    for key, name in (("logMaxSize", "log_max_size"), ("logMaxTailSize", "log_max_tail_size")):
+        value = config.get(key)
+        if value is None or not context.wanted(value, int, "a number of bytes or None", key):
+            continue
+        if value < 0:
+            context.error(f"{key_text(key)} must not be negative, and is {value}", key)
+        else:
+            found[name] = value or None
+    if found.get("log_max_tail_size") and not found.get("log_max_size"):
+        message = f"{key_text('logMaxTailSize')} has no effect without {key_text('logMaxSize')}"
+        context.warn(message, "logMaxTailSize")
+
+
             "mq",
             "type",
             hint="remove it",

@@ -7,36 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from buildwright.config import foreign
 from buildwright.config.context import Context, key_text
 from buildwright.model.errors import shown
 from buildwright.model.render import is_renderable
 from buildwright.model.snapshot import WorkerEndpoint, WwwConfig
 
-# Accepted, checked for their type, and without effect in this version.
-_WITHOUT_EFFECT: dict[str, tuple[tuple[type, ...], str]] = {
-    "avatar_methods": ((object,), "a list"),
-    "change_hook_dialects": ((dict,), "a dict"),
-    "cookie_expiration_time": ((object,), "a timedelta"),
-    "custom_templates_dir": ((str,), "a path"),
-    "default_page": ((str,), "text"),
-    "graphql": ((object,), "a dict"),
-    "jsonp": ((object,), "a dict"),
-    "logRotateLength": ((int,), "a number"),
-    "logfileName": ((str,), "a path"),
-    "maxRotatedFiles": ((int,), "a number"),
-    "plugins": ((dict,), "a dict"),
-    "project_widgets": ((object,), "a list"),
-    "rest_minimum_version": ((int,), "a number"),
-    "theme": ((dict,), "a dict"),
-    "ui_default_config": ((dict,), "a dict"),
-    "versions": ((list, tuple), "a list"),
-}
-# What keeps people out in a way that this version doesn't know: ignoring it would let them in.
-_REFUSED = ("auth", "authz", "change_hook_auth")
-_USED = frozenset(
+USED = frozenset(
     {"allowed_origins", "debug", "json_cache_seconds", "port", "ssl", "tokens", "ws_ping_interval"}
 )
-_WWW_KEYS = _USED | frozenset(_REFUSED) | frozenset(_WITHOUT_EFFECT)
+WWW_KEYS = USED | frozenset(foreign.WWW)
 
 _OTHER_PROTOCOLS = ("pb", "msgpack_experimental_v7")
 _PROTOCOLS = frozenset({"buildwright", "null", *_OTHER_PROTOCOLS})
@@ -93,18 +73,8 @@ def check_www(given: Any, context: Context) -> WwwConfig:
     """The web server of ``c['www']``."""
     if not context.wanted(given, dict, "a dict", "www"):
         return WwwConfig()
-    context.unknown_keys(given, _WWW_KEYS, "www")
-    for key in _REFUSED:
-        if given.get(key):
-            context.error(
-                f"{key_text('www', key)} is not supported by this version",
-                "www",
-                key,
-                hint="remove it, and give API tokens in c['www']['tokens']",
-            )
-    for key, (types, wanted) in _WITHOUT_EFFECT.items():
-        if given.get(key) and context.wanted(given[key], types, wanted, "www", key):
-            context.warn(f"{key_text('www', key)} has no effect in this version", "www", key)
+    context.unknown_keys(given, WWW_KEYS, "www")
+    foreign.check_foreign(given, foreign.WWW, context, "www")
     endpoint = _endpoint(given.get("port"), context, "www", "port")
     certificate, private_key = _tls(given, endpoint, context)
     origins = given.get("allowed_origins")

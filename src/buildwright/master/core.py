@@ -261,3 +261,4 @@ class Core:
 def _told(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.warning("a look after a hint failed; the sweeper looks again", why=str(error))
+            validation=lambda: self.snapshot.validation,

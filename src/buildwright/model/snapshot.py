@@ -16,6 +16,7 @@ from buildwright.model.errors import ConfigError
 from buildwright.model.locks import Lock
 from buildwright.model.properties import Properties
 from buildwright.model.secrets import SecretsProvider
+from buildwright.model.revlinks import default_revlink
 from buildwright.model.workers import WorkerConfig
 
 # Schedulers and change sources have their classes above this room; here they are whatever was configured.
@@ -69,10 +70,11 @@ class Snapshot:
     prioritize_builders: Callable[..., Any] | None = None
     select_next_worker: Callable[..., Any] | None = None
     codebase_generator: Callable[..., Any] | None = None
-    revlink: Callable[..., Any] | None = None
+    revlink: Callable[..., Any] = default_revlink
     log_store: str = "files"  # where sealed logs go: files, database, or an object store's URL
     log_encoding: str | Callable[[bytes], str] = "utf-8"
-    change_horizon: int | None = None
+    log_max_size: int | None = None  # bytes of a log that are kept; None: all
+    log_max_tail_size: int | None = None  # bytes of its end that are kept beyond that
     validation: Mapping[str, Any] = field(default_factory=dict)  # name -> compiled pattern
     secrets_providers: Sequence[SecretsProvider] = ()
     fingerprint: str = ""

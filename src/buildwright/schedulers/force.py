@@ -10,6 +10,7 @@ none: a ForceScheduler has no others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -142,12 +143,17 @@ class ForceScheduler(Scheduler):
         }
 
     async def plan(
-        self, given: Mapping[str, Any], owner: str | None = None, builder_names: Sequence[str] | None = None
+        self,
+        given: Mapping[str, Any],
+        owner: str | None = None,
+        builder_names: Sequence[str] | None = None,
+        validation: Mapping[str, re.Pattern[str]] | None = None,
     ) -> Plan:
         """The buildset of one filled-in form.
 
         ``owner`` is who is logged in, if anybody; then the form's name of the user doesn't count.
-        ``builder_names`` are the builders asked for, by default all of the scheduler's.
+        ``builder_names`` are the builders asked for, by default all of the scheduler's. ``validation`` is the
+        configuration's key of that name.
         """
         problems: Problems = {}
         answers: dict[str, Any] = {}
@@ -161,6 +167,8 @@ class ForceScheduler(Scheduler):
         stamps = [parameter.stamp_of(given, problems) for parameter in self.codebase_parameters]
         for parameter in self.forced_properties:
             parameter.collect(given, answers, problems)
+        if validation:
+            self._validate(validation, stamps, answers, problems)
         configured = self.builder_names or []
         unknown = [name for name in builder_names or () if name not in configured]
         if unknown:
@@ -182,6 +190,28 @@ class ForceScheduler(Scheduler):
             priority=priority if isinstance(priority, int) else 0,
         )
 
+    def _validate(
+        self,
+        validation: Mapping[str, re.Pattern[str]],
+        stamps: Sequence[Mapping[str, Any]],
+        answers: Mapping[str, Any],
+        problems: Problems,
+    ) -> None:
+        """Note what c['validation'] forbids."""
+
+        def look(kind: str, value: Any, field: str) -> None:
+            pattern = validation.get(kind)
+            if pattern is not None and isinstance(value, str) and not pattern.match(value):
+                problems.setdefault(field, f"c['validation'][{kind!r}] forbids {value!r}")
+
+        for parameter, stamp in zip(self.codebase_parameters, stamps, strict=True):
+            for key in ("branch", "revision"):
+                field = next((each.fullName for each in parameter.fields if each.name == key), key)
+                look(key, stamp[key], field)
+        for name, value in answers.items():
+            look("property_name", name, name)
+            look("property_value", value, name)
+
 
 async def force(
     store: Store,
@@ -193,6 +223,7 @@ async def force(
     key: str | None,
     builder_ids: Mapping[str, int],
     now_us: int,
+    validation: Mapping[str, re.Pattern[str]] | None = None,
 ) -> Added:
     """Start what was asked for; raises ForceRefused, also while the scheduler is disabled.
 
@@ -211,7 +242,7 @@ async def force(
         if not names:
             raise ForceRefused({"builderid": f"there is no builder {wanted}"})
     form = {name: value for name, value in params.items() if name not in RESERVED}
-    plan = await scheduler.plan(form, None if owner in NOBODY else owner, names)
+    plan = await scheduler.plan(form, None if owner in NOBODY else owner, names, validation)
     added = await store.run(
         start(schedulerid, {**plan.arguments(builder_ids), "key": key and f"force:{key}"}, now_us)
     )

@@ -43,6 +43,7 @@ class StoreControl:
         schedulerid = self._scheduler_ids().get(scheduler)
         if form is None or schedulerid is None:
             return None
+        validation: Callable[[], Mapping[str, re.Pattern[str]]] = dict,
         try:
             return await force(
                 self._store,
@@ -53,6 +54,7 @@ class StoreControl:
                 key=key,
                 builder_ids=self._builder_ids(),
                 now_us=self._now_us(),
+        self._validation = validation
             )
         except ForceRefused as refused:
             raise Refused(refused.problems) from None
@@ -75,6 +77,7 @@ class StoreControl:
 
     async def worker_action(self, workerid: int, action: str, reason: str) -> bool:
         match action:
+                validation=self._validation(),
             case "pause":
                 return await self._store.run(units.pause_worker(workerid, reason))
             case "unpause":
