@@ -1,9 +1,9 @@
 """Write a migration for what store/schema.py says and the migrations so far don't.
 
     python tools/new_migration.py "keep the reason of a pause"
-    python tools/new_migration.py --first      # rewrites 0001, as long as nothing was released
 
-Read and correct what it wrote: it sees tables, columns and indexes, and knows nothing of data.
+Read and correct what it wrote: it sees tables, columns and indexes, and knows nothing of data. A migration
+that is committed is frozen: databases were made with it. What it lacks comes with the next one.
 """
 
 import argparse
@@ -45,15 +45,14 @@ def name_conditions() -> None:
                     index.dialect_options[dialect]["where"] = sa.text(where)
 
 
-def difference(first: bool) -> str:
+def difference() -> str:
     """The operations that lead from the migrations' schema to the program's."""
     name_conditions()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "state.sqlite"
-        if not first:
-            copy = Path(directory) / "migrations"
-            shutil.copytree(OURS.directory, copy)
-            asyncio.run(upgrade(f"sqlite:///{path}", Path(directory), migrations=Migrations(copy)))
+        copy = Path(directory) / "migrations"
+        shutil.copytree(OURS.directory, copy)
+        asyncio.run(upgrade(f"sqlite:///{path}", Path(directory), migrations=Migrations(copy)))
         engine = sa.create_engine(f"sqlite:///{path}")
         with engine.connect() as connection:
             context = MigrationContext.configure(
@@ -69,14 +68,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("text", nargs="?", default="the first schema")
-    parser.add_argument("--first", action="store_true")
+    parser.add_argument("text", help="what changes, in a few words")
     options = parser.parse_args()
-    number = 1 if options.first else int(OURS.head) + 1
-    body = difference(options.first)
+    number = int(OURS.head) + 1
+    body = difference()
     if not body.strip() or body.strip() == "pass":
         sys.exit("The migrations and the schema agree; there is nothing to write.")
-    slug = "first" if options.first else re.sub(r"\W+", "_", options.text.lower()).strip("_")
+    slug = re.sub(r"\W+", "_", options.text.lower()).strip("_")
     path = OURS.directory / "versions" / f"{number:04d}_{slug}.py"
     indented = "\n".join(
         line if line.startswith("    ") or not line else f"    {line}" for line in body.splitlines()
@@ -85,7 +83,7 @@ def main() -> None:
         TEMPLATE.format(
             text=options.text[:1].upper() + options.text[1:],
             revision=f"{number:04d}",
-            previous=None if number == 1 else f"{number - 1:04d}",
+            previous=OURS.head,
             body=indented,
         )
     )

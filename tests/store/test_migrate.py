@@ -193,7 +193,7 @@ async def shape(url: str) -> set[tuple[object, ...]]:
 
 
 async def test_migrations_make_the_same_tables_as_the_schema(url: str, tmp_path: Path) -> None:
-    """If this fails: `python tools/new_migration.py "what changed"`, or `--first` before a first release."""
+    """If this fails: `python tools/new_migration.py "what changed"`."""
     shutil.copytree(OURS.directory, tmp_path / "migrations")
     await upgrade(url, HERE, migrations=Migrations(tmp_path / "migrations"))
     by_migrations = await shape(url)

@@ -18,6 +18,7 @@ from buildwright.store.units.attach import open_builds_work
 from buildwright.store.units.claims import finish_build_work
 from buildwright.store.units.engine import CLOSE_STEPS
 from buildwright.store.units.logs import finish_work, step_logs_work
+from buildwright.store.units.testresults import complete_sets_work
 
 _w = schema.workers.c
 
@@ -83,6 +84,7 @@ def lose_builds(
                     chunks, state = finish(log.state, now_us)
                     yield from finish_work(log.id, log.next_chunk, chunks, state)
             yield Hint("steps", stepid, "finished")
+        yield from complete_sets_work(build.buildid)
         yield _FORGET_JOURNALS(of_buildid=build.buildid)
         yield from finish_build_work(
             buildid=build.buildid,

@@ -30,6 +30,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from buildwright.builds.builddata import build_data
 from buildwright.builds.done import DONE, Done
 from buildwright.builds.observers import LogObserver
 from buildwright.builds.encodings import Encoding, encoding_problem
@@ -39,6 +40,7 @@ from buildwright.model.properties import Properties
 from buildwright.model.renderable import is_plain
 from buildwright.model.results import SUCCESS, Results
 from buildwright.model.workers import checked_locks
+from buildwright.store.units.testresults import Result
 
 if TYPE_CHECKING:
     from buildwright.builds.build import Build, BuildWorker
@@ -186,6 +188,9 @@ class BuildStep:
 
     # -- to be overridden ---------------------------------------------------------------------------------
 
+    async def addTestResultSets(self) -> None:
+        """Called before :meth:`run`: a good place for :meth:`addTestResultSet`."""
+
     async def run(self) -> int:
         """Do the work; gives one of the results SUCCESS, WARNINGS, FAILURE, SKIPPED, EXCEPTION, RETRY,
         CANCELLED.
@@ -311,6 +316,38 @@ class BuildStep:
 
     def hasStatistic(self, name: str) -> bool:
         return name in self._run.statistics
+
+    # -- what is left behind ------------------------------------------------------------------------------
+
+    def setBuildData(self, name: str, value: bytes, source: str) -> Done:
+        """Keep bytes with the build, for whoever reads them through the data API. The last value under a
+        name counts. Raises ValueError for more than 16 MiB.
+        """
+        run = self._run
+        run.writer.add(build_data(self.build.buildid, name, value, source, run.runner.mask))
+        return DONE
+
+    def addTestResultSet(self, description: str | None, category: str, value_unit: str) -> Done:
+        """Make a set of test results; when awaited it gives the set's id.
+
+        In a set of the category "pass_fail" a result passed if its value is "1"; in "pass_only" and
+        "fail_only" all did or none. Other categories, and units like "boolean" or "ms", are for people.
+        """
+        return Done(self._run.test_results.add_set(description, category, value_unit))
+
+    def addTestResult(
+        self,
+        setid: int,
+        value: str,
+        test_name: str | None = None,
+        test_code_path: str | None = None,
+        line: int | None = None,
+        duration_ns: int | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Add a result to a set of this step, as often as need be: they are written in batches."""
+        result = Result(value, test_name, test_code_path, line, duration_ns, message)
+        self._run.test_results.add(setid, result)
 
     # -- the worker ---------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import structlog
 
+from buildwright.builds.builddata import ResultSets
 from buildwright.builds.commands import RemoteCommand, RemoteShellCommand
 from buildwright.builds.journal import (
 from buildwright.builds.encodings import Encoding
@@ -117,6 +118,7 @@ class StepRun:
         self._row = row
         self._tries = row.tries if row is not None else 0
         self._logs = LogSet(self.stepid, self.services, runner.writer, runner.mask, self._tries, logs)
+        self.test_results = self._result_sets()
         self._entries = list(entries)
         self._journal = Journal(self.stepid, self._tries, entries)
         self._running: dict[str, RunningCommand] = {}
@@ -204,6 +206,7 @@ class StepRun:
         assert row is not None
         if row.complete_at is None:
             await self._logs.load_own_bytes()
+            await self.test_results.load(self.services.store)
         if row.arguments is None:
             await self._render()
             return True
@@ -239,6 +242,8 @@ class StepRun:
         return await render(condition, self.runner.build.properties)
 
     async def _run_code(self, step: BuildStep) -> Any:
+        if type(step).addTestResultSets is not BuildStep.addTestResultSets:
+            await Noticing(settle(step.addTestResultSets()), self._notice_wait)
         return await Noticing(_coroutine(step.run()), self._notice_wait)
 
     async def _drive(self) -> int:
@@ -304,6 +309,8 @@ class StepRun:
         if self._logs.error is not None and result not in (EXCEPTION, CANCELLED, RETRY):
             result = step.results = self._failed(self._logs.error)
         self._logs.close()
+        await self.test_results.drain()
+        self.test_results.close()
         for running in self._running.values():
             running.step_finished()
         if not self._added_steps and self._journalled:
@@ -347,6 +354,7 @@ class StepRun:
         )
         self._logs.note_all(f"--- the step starts again (try {self._tries + 1}): {why}\n")
         self._logs.begin_try(self._tries)
+        self.test_results.begin_try()
         step = self.runner.fresh_step(self)
         self.step = step
         step.name = self.name
@@ -375,6 +383,7 @@ class StepRun:
         """
         self.writer = Nowhere()
         self._logs = LogSet(self.stepid, self.services, self.writer, self.runner.mask, self._tries, ())
+        self.test_results = self._result_sets()
         await self.reload_arguments()
         await self._drive()
 
@@ -710,6 +719,18 @@ class StepRun:
         """What the step's code does can't be gone on with: start it again."""
         self.abort(why, again=True)
         raise asyncio.CancelledError
+
+    def _result_sets(self) -> ResultSets:
+        build = self.runner.build
+        return ResultSets(
+            self.stepid,
+            build.buildid,
+            build.builder.builderid,
+            self.services.ids,
+            self.writer,
+            self.runner.mask,
+            self._abort_here,
+        )
 
     def note_added_steps(self) -> None:
         """The step has put steps into the build: its journal is kept, to rebuild them."""

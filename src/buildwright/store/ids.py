@@ -1,4 +1,5 @@
-"""Ids of steps and logs, handed out by the master, so that a unit can name rows it is about to make.
+"""Ids of steps, logs and test result sets, handed out by the master, so that a unit can name rows it is about
+to make.
 
 A master reserves blocks of ids with one unit (``id_blocks``: a counter per name that only grows) and hands
 them out without asking again. The next block is fetched when half of one is left, and is twice as large
@@ -26,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 BLOCK = 1000
 LARGEST = 64_000
+NAMES = ("steps", "logs", "test_result_sets")
 
 _RESERVE = Statement(
     "reserve ids",
@@ -74,7 +76,7 @@ class _Block:
 class IdBlocks:
     """The reserves of one master. ``start`` fetches the first block of each name."""
 
-    def __init__(self, store: Store, names: tuple[str, ...] = ("steps", "logs")) -> None:
+    def __init__(self, store: Store, names: tuple[str, ...] = NAMES) -> None:
         self._store = store
         self._names = names
         self._blocks: dict[str, _Block] = {}

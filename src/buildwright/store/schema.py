@@ -6,8 +6,8 @@
 - a change, an API call, a trigger that carries an identity is taken once.
 
 Columns hold integers, text and bytes. Times are microseconds since the epoch, flags are 0 or 1, lists and
-mappings are JSON text, journalled values are msgpack bytes. Ids of steps and logs are handed out by the
-masters from reserved blocks (:mod:`buildwright.store.ids`), all others by the database.
+mappings are JSON text, journalled values are msgpack bytes. Ids of steps, logs and test result sets are
+handed out by the masters from reserved blocks (:mod:`buildwright.store.ids`), all others by the database.
 """
 
 from __future__ import annotations
@@ -75,6 +75,16 @@ projects = sa.Table(
     _text("slug"),
     sa.Column("description", Text),
     sa.Column("description_format", Text),
+)
+
+codebases = sa.Table(
+    "codebases",
+    metadata,
+    _id(),
+    sa.Column("projectid", Id, nullable=False),
+    sa.Column("name", Text, nullable=False),
+    _text("slug"),
+    sa.UniqueConstraint("projectid", "name"),
 )
 
 builders = sa.Table(
@@ -455,6 +465,80 @@ blobs = sa.Table(  # the database as blob store, for several masters without a s
     sa.Column("piece", Int, primary_key=True),
     sa.Column("content", Bytes, nullable=False),
 )
+
+# -- what builds leave behind -----------------------------------------------------------------------------
+
+build_data = sa.Table(
+    "build_data",
+    metadata,
+    _id(),
+    sa.Column("buildid", Id, nullable=False),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("value", Bytes, nullable=False),
+    sa.Column("length", Big, nullable=False),  # bytes of the value
+    sa.Column("source", Text, nullable=False),
+    sa.UniqueConstraint("buildid", "name"),
+)
+
+test_result_sets = sa.Table(
+    "test_result_sets",
+    metadata,
+    sa.Column("id", Id, primary_key=True, autoincrement=False),
+    sa.Column("builderid", Id, nullable=False),
+    sa.Column("buildid", Id, nullable=False, index=True),
+    sa.Column("stepid", Id, nullable=False),
+    sa.Column("number", Int, nullable=False),  # among those of its step, in the order of their making
+    sa.Column("description", Text),
+    sa.Column("category", Text, nullable=False),
+    sa.Column("value_unit", Text, nullable=False),
+    sa.Column("tests_passed", Int),  # both NULL where the category knows neither
+    sa.Column("tests_failed", Int),
+    # Results stored. The step's code adds them again when it is run again: so many are skipped then.
+    sa.Column("num_results", Big, nullable=False, server_default="0"),
+    _flag("complete"),
+    sa.UniqueConstraint("stepid", "number"),
+)
+sa.Index("result_sets_of_builder", test_result_sets.c.builderid, test_result_sets.c.id)
+
+test_results = sa.Table(
+    "test_results",
+    metadata,
+    _id(),
+    sa.Column("builderid", Id, nullable=False),
+    sa.Column("test_result_setid", Id, nullable=False),
+    sa.Column("test_nameid", Id),
+    sa.Column("test_code_pathid", Id),
+    sa.Column("line", Int),
+    sa.Column("duration_ns", Big),
+    sa.Column("value", Text, nullable=False),
+    sa.Column("message", Text),
+    sa.Column("passed", Int),  # NULL where the set's category doesn't know
+)
+sa.Index("results_of_set", test_results.c.test_result_setid, test_results.c.id)
+_partial(
+    "unsuccessful_results",
+    test_results.c.test_result_setid,
+    test_results.c.id,
+    where="passed = 0",
+)
+
+
+def _repeated(name: str, column: str) -> sa.Table:
+    """Texts that a builder's results say again and again, each once. Found by their digest: they may be
+    longer than an index takes."""
+    return sa.Table(
+        name,
+        metadata,
+        _id(),
+        sa.Column("builderid", Id, nullable=False),
+        sa.Column("digest", Text, nullable=False),
+        sa.Column(column, Text, nullable=False),
+        sa.UniqueConstraint("builderid", "digest"),
+    )
+
+
+test_names = _repeated("test_names", "name")
+test_code_paths = _repeated("test_code_paths", "path")
 
 # -- locks ------------------------------------------------------------------------------------------------
 
