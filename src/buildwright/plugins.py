@@ -157,12 +157,15 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 
 
 class NoSuchName(AttributeError):
-    """A name that a namespace doesn't have; ``hint`` says which one may be meant."""
+    """A name that a namespace doesn't have; ``hint`` says which one may be meant, or why it isn't there."""
 
     def __init__(self, namespace: str, name: str, obj: object) -> None:
+        from buildwright.model.absent import NAMES
+
         near = suggest(name, TABLE[namespace])
         elsewhere = next((other for other, names in TABLE.items() if name in names), None)
-        self.hint = f"it is {elsewhere}.{name}" if elsewhere is not None else near
+        why = NAMES.get(f"{namespace}.{name}")
+        self.hint = str(why) if why else f"it is {elsewhere}.{name}" if elsewhere is not None else near
         super().__init__(f"buildwright.plugins.{namespace} has no {name!r}", name=name, obj=obj)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from buildwright.model.results import CANCELLED, RETRY, SUCCESS
+from buildwright.model.results import CANCELLED, RETRY, SUCCESS, WARNINGS
 from tests.steps.conftest import Start
 from tests.support.rig import Rig
 from tests.worker.support import alive
@@ -223,3 +223,56 @@ builder("b", Talk(name="talk"))
     assert built.log("talk").out.decode() == expected
     assert built.properties["heard"] == expected
     assert (built.attempt, built.step("talk").tries) == (1, 0)
+
+
+async def test_in_the_middle_of_a_sequence(start: Start) -> None:
+    """Each command starts once, whatever the number of masters that see to it."""
+    it = await start(
+        """
+def held(word):
+    command = f"echo {word} >> ../starts; echo {word}; while [ ! -e ../{word} ]; do sleep 0.02; done"
+    return util.ShellArg(command, logname=word)
+@util.renderer
+def chance(props):
+    import uuid
+    return [util.ShellArg(["echo", uuid.uuid4().hex], logname="chance"), held("one"), held("two")]
+builder("b", steps.ShellSequence(commands=chance, name="seq"))
+"""
+    )
+    request = await it.submit()
+    for word in ("one", "two"):
+        await it.until_output(request, f"{word}\n".encode())
+        await it.restart()
+        await it.until("workers", it.attached)
+        (it.builddir() / word).write_text("")
+    built = await it.finished(request)
+    assert built.outline == [("seq", SUCCESS)], built
+    assert (built.attempt, built.step("seq").tries) == (1, 0)
+    assert (it.builddir() / "starts").read_text() == "one\ntwo\n"
+    assert [built.log("seq", word).out for word in ("one", "two")] == [b"one\n", b"two\n"]
+    assert len(built.log("seq", "chance").out) == 33
+
+
+async def test_in_the_middle_of_counting_warnings(start: Start) -> None:
+    """With a suppression file that is gone by then: what was read is in the journal."""
+    it = await start(
+        """
+command = ("echo 'a.c:1: warning: known'; echo 'b.c:1: warning: first'; while [ ! -e ../go ]; do sleep 0.02;"
+           " done; echo 'b.c:2: warning: second'")
+builder("b", steps.SetProperty("warnings-count", 5), steps.Compile(command=command, suppressionFile="known",
+    warningPattern=r"(.*):(\\d+): warning: (.*)", warningExtractor=steps.Compile.warnExtractFromRegexpGroups))
+"""
+    )
+    known = it.builddir() / "build/known"
+    known.parent.mkdir(parents=True)
+    known.write_text("a.c : .*\n")
+    request = await it.submit()
+    await it.until_output(request, b"first")
+    known.unlink()
+    await it.restart()
+    await let_go(it)
+    built = await it.finished(request)
+    assert built.outline == [("SetProperty", SUCCESS), ("compile", WARNINGS)], built
+    assert (built.attempt, built.step("compile").tries) == (1, 0)
+    assert built.log("compile", "warnings (2)").out == b"b.c:1: warning: first\nb.c:2: warning: second\n"
+    assert built.properties["warnings-count"] == 7

@@ -7,6 +7,7 @@ a takeover: what it has learned then is what it had learned before.
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable, Generator
 from typing import Any
 
 STDOUT, STDERR, HEADER = "o", "e", "h"
@@ -51,31 +52,57 @@ class LogObserver:
         pass
 
 
-class LogLineObserver(LogObserver):
+class LogBlockObserver(LogObserver):
+    """Gets whole lines, as many at once as have come: for looking through much output. Override
+    ``blockReceived``.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[str, bytearray] = {}  # of each stream's last line, what has come of it
+
+    def feed(self, stream: str, data: bytes) -> None:
+        end = data.rfind(b"\n") + 1
+        pending = self._pending.get(stream)
+        if not end:
+            if pending is None:
+                self._pending[stream] = bytearray(data)
+            else:
+                pending += data
+            return
+        block = data[:end]
+        if pending:
+            block = bytes(pending) + block
+        self._pending[stream] = bytearray(data[end:])
+        self.blockReceived(stream, block)
+
+    def flush(self) -> None:
+        """Take a last line that has no newline: a command is over."""
+        pending, self._pending = self._pending, {}
+        for stream, rest in pending.items():
+            if rest:
+                self.blockReceived(stream, bytes(rest))
+
+    def finished(self) -> None:
+        self.flush()
+        self.finishReceived()
+
+    def blockReceived(self, stream: str, block: bytes) -> None:
+        """Take lines with their newlines; only a log's last one may have none."""
+
+
+class LogLineObserver(LogBlockObserver):
     """Gets whole lines, without their newlines. Override ``outLineReceived``, ``errLineReceived``."""
 
     stdoutDelimiter = "\n"
     stderrDelimiter = "\n"
     headerDelimiter = "\n"
 
-    def __init__(self) -> None:
-        self._pending: dict[str, bytes] = {}
-
-    def feed(self, stream: str, data: bytes) -> None:
-        pending = self._pending.get(stream)
-        if pending:
-            data = pending + data
-        *lines, rest = data.split(b"\n")
-        self._pending[stream] = rest
+    def blockReceived(self, stream: str, block: bytes) -> None:
+        lines = block.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
         for line in lines:
             self._line(stream, line)
-
-    def finished(self) -> None:
-        for stream, rest in self._pending.items():
-            if rest:
-                self._line(stream, rest)
-        self._pending = {}
-        self.finishReceived()
 
     def _line(self, stream: str, line: bytes) -> None:
         text = line.decode("utf-8", "replace")
@@ -94,6 +121,28 @@ class LogLineObserver(LogObserver):
 
     def headerLineReceived(self, line: str) -> None:
         pass
+
+
+class LineConsumerLogObserver(LogLineObserver):
+    """Sends each line to a generator, as ``stream, line = yield`` gets it; the stream is o, e or h.
+
+    ``consumerFunction`` is called without arguments and gives the generator. One that returns wants no more.
+    """
+
+    def __init__(self, consumerFunction: Callable[[], Generator[None, tuple[str, str], None]]) -> None:
+        super().__init__()
+        self._consumer: Generator[None, tuple[str, str], None] | None = consumerFunction()
+        self._advance(None)
+
+    def _line(self, stream: str, line: bytes) -> None:
+        self._advance((stream, line.decode("utf-8", "replace")))
+
+    def _advance(self, sent: Any) -> None:
+        if self._consumer is not None:
+            try:
+                self._consumer.send(sent)
+            except StopIteration:
+                self._consumer = None
 
 
 class BufferLogObserver(LogObserver):
