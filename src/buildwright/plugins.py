@@ -89,8 +89,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "ShellCommand": "buildwright.steps.shell",
         "ShellMixin": "buildwright.builds.shell",
         "ShellSequence": "buildwright.steps.sequence",
-        "Sphinx": "buildwright.steps.python",
         "Source": "buildwright.steps.source",
+        "Sphinx": "buildwright.steps.python",
         "StringDownload": "buildwright.steps.transfer",
         "Test": "buildwright.steps.tests",
         "TreeSize": "buildwright.steps.shell",
@@ -216,7 +216,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         )
 
     class steps:  # noqa: N801 - a namespace
-        from buildwright.builds.shell import ShellMixin
+         from buildwright.builds.shell import ShellMixin
         from buildwright.builds.step import BuildStep
         from buildwright.steps.checks import Assert, LogRenderable
         from buildwright.steps.cmake import CMake, Cppcheck
@@ -225,27 +225,18 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.git import Git
         from buildwright.steps.gitforges import Gerrit, GitHub, GitLab
         from buildwright.steps.gitwrite import GitCommit, GitPush, GitTag
-        from buildwright.steps.http import (
-            DELETE,
-            GET,
-            HEAD,
-            OPTIONS,
-            POST,
-            PUT,
-            HTTPStep,
-            HTTPStepNewStyle,
-        )
+        from buildwright.steps.http import DELETE, GET, HEAD, OPTIONS, POST, PUT, HTTPStep, HTTPStepNewStyle
         from buildwright.steps.master import MasterShellCommand
+        from buildwright.steps.python import PyFlakes, PyLint, Sphinx
+        from buildwright.steps.sequence import ShellSequence
         from buildwright.steps.setproperty import (
             SetProperties,
             SetPropertiesFromEnv,
             SetProperty,
             SetPropertyFromCommand,
         )
-        from buildwright.steps.python import PyFlakes, PyLint, Sphinx
-        from buildwright.steps.sequence import ShellSequence
-        from buildwright.steps.source import Source
         from buildwright.steps.shell import Configure, RemovePYCs, ShellCommand, TreeSize
+        from buildwright.steps.source import Source
         from buildwright.steps.tests import PerlModuleTest, Test
         from buildwright.steps.transfer import (
             FileDownload,

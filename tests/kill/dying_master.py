@@ -2,7 +2,7 @@
 
 Run like `python -m buildwright`, with DIE_AT=point and DIE_TIME=n. The points are those between which
 something could be lost: around the journal's commit, after the send, after the result, around the commit of
-the finish.
+the finish, around a directory's getting its place.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from buildwright.builds.running import RunningCommand
 from buildwright.builds.writer import BuildWriter
 from buildwright.cli import main
+from buildwright.steps import arriving
+from buildwright.steps.unpacking import place
 from buildwright.store.unit import Bound
 from buildwright.store.units.engine import NOTE, Part
 from buildwright.workers.endpoint import Shell
@@ -55,6 +58,12 @@ async def dying_commit(self: BuildWriter, operations: list[Any], said: dict[str,
     return result
 
 
+def dying_place(tree: Path, destination: Path) -> None:
+    reached("before place")
+    place(tree, destination)
+    reached("after place")
+
+
 send = Shell._send
 
 
@@ -77,6 +86,7 @@ def dying_records(self: RunningCommand, first: int, taken: Any) -> None:
 
 
 BuildWriter._commit = dying_commit  # type: ignore[method-assign]
+arriving.place = dying_place  # type: ignore[attr-defined]
 Shell._send = dying_send  # type: ignore[method-assign]
 RunningCommand.records = dying_records  # type: ignore[method-assign, assignment]
 

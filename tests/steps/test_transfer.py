@@ -1,5 +1,6 @@
 """Files between master and worker: whole or not there."""
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Self
 
 import pytest
 
+from buildwright.model.errors import Collector, collected, collecting
 from buildwright.model.results import CANCELLED, FAILURE, SUCCESS
-from buildwright.steps import transfer
+from buildwright.steps.arriving import Arriving
 from tests.steps.conftest import Start
 
 BIG = 3_000_001
@@ -77,7 +79,7 @@ async def test_upload_to_where_nothing_can_be_written(start: Start) -> None:
     assert not leftovers(it.basedir)
 
 
-class Full(transfer.Arriving):
+class Full(Arriving):
     """A file that the disk has no room for."""
 
     def __enter__(self) -> Self:
@@ -90,7 +92,7 @@ class Full(transfer.Arriving):
 async def test_a_full_disk_on_the_master_fails_the_upload(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "Arriving", Full)
+    monkeypatch.setattr("buildwright.steps.transfer.Arriving", Full)
     it = await start(
         f'builder("b", steps.ShellCommand(command="head -c {BIG} /dev/zero > out"),'
         f' steps.FileUpload("out", "kept"))'
@@ -140,6 +142,62 @@ builder("b",
     assert (it.builddir() / "other/text").read_text() == "b1\n"
     assert (it.builddir() / "build/json").read_text() == '{"n": 1}'
     assert not leftovers(it.directory)
+
+
+async def test_what_a_build_knows_as_json(start: Start) -> None:
+    it = await start("""
+builder("b",
+    steps.SetProperty("one", ["1", None]),
+    steps.JSONPropertiesDownload("known.json", mode=0o600),
+    steps.JSONPropertiesDownload(workerdest="again.json", workdir=".", name="again"))
+""")
+    built = await it.build(sources=[{"codebase": "", "branch": "main", "revision": "abc", "repository": "r"}])
+    assert built.results == SUCCESS, built
+    assert built.outline[1][0] == "json_properties_download"
+    known = json.loads((it.builddir() / "build/known.json").read_text())
+    assert known["properties"]["one"] == ["1", None]
+    assert known["properties"]["buildername"] == "b"
+    (stamp,) = known["sourcestamps"]
+    assert (stamp["branch"], stamp["revision"], stamp["repository"], stamp["patch"]) == (
+        "main",
+        "abc",
+        "r",
+        None,
+    )
+    assert json.loads((it.builddir() / "again.json").read_text()) == known
+
+
+@pytest.mark.parametrize(
+    ("step", "messages"),
+    [
+        ("FileUpload(slavesrc='a', masterdest='b')", ["no argument 'slavesrc' (it is called workersrc now)"]),
+        ("DirectoryUpload(slavesrc='a', masterdest='b')", ["'slavesrc' (it is called workersrc now)"]),
+        ("MultipleFileUpload(slavesrcs=['a'], masterdest='b')", ["(it is called workersrcs now)"]),
+        ("FileDownload('a', slavedest='b')", ["'slavedest' (it is called workerdest now)"]),
+        ("StringDownload('a', slavedest='b')", ["'slavedest' (it is called workerdest now)"]),
+        ("JSONStringDownload([1], slavedest='b')", ["'slavedest' (it is called workerdest now)"]),
+        ("JSONPropertiesDownload(slavedest='b')", ["'slavedest' (it is called workerdest now)"]),
+        ("FileUpload('a')", ["step FileUpload has no masterdest"]),
+        ("DirectoryUpload()", ["DirectoryUpload has no workersrc", "DirectoryUpload has no masterdest"]),
+        (
+            "MultipleFileUpload(['a'], 'b', compress='zip')",
+            ["can't be str 'zip' (give it None, 'gz' or 'bz2')"],
+        ),
+        ("FileUpload('a', 'b', mode='644')", ["mode must be a whole number, not str '644'"]),
+        ("FileUpload('a', 'b', maxsiz=3)", ["no argument 'maxsiz' (did you mean 'maxsize'?)"]),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(step: str, messages: list[str]) -> None:
+    collector = Collector()
+    token = collecting(collector)
+    try:
+        exec(compile(f"from buildwright.plugins import steps\nsteps.{step}", "/some/master.cfg", "exec"), {})
+    finally:
+        collected(token)
+    assert len(collector.errors) == len(messages)
+    for found, message in zip(collector.errors, messages, strict=True):
+        assert message in str(found)
+        assert str(found).startswith("/some/master.cfg:2: step ")
 
 
 async def test_download_that_fails(start: Start) -> None:

@@ -182,6 +182,68 @@ async def test_upload_of_a_directory(fake_master: FakeMaster, basedir: Path, com
         assert file.read() == content
 
 
+async def test_what_is_sent_of_a_directory(fake_master: FakeMaster, basedir: Path) -> None:
+    """Links that stay inside, a file's further names; what is of no use elsewhere is told and left out."""
+    directory = basedir / "d"
+    (directory / "e/deep").mkdir(parents=True)
+    (directory / "f").write_text("f")
+    (directory / "again").hardlink_to(directory / "f")
+    (directory / "e/up").symlink_to("../f")
+    (directory / "e/absolute").symlink_to(directory / "f")
+    (directory / "e/round").symlink_to("deep/../../f")
+    (directory / "e/dangling").symlink_to("nowhere")
+    (directory / "e/out").symlink_to("../../x")
+    (directory / "e/passwd").symlink_to("/etc/passwd")
+    os.mkfifo(directory / "pipe")
+    os.mknod(directory / "socket", stat.S_IFSOCK | 0o600)
+    done = await fake_master.run("c", "upload", path="d", directory=True)
+    assert done.rc == 0
+    with tarfile.open(fileobj=io.BytesIO(done.stream("b"))) as archive:
+        found = {info.name: info for info in archive.getmembers()}
+    assert {name: found[name].linkname for name in found if found[name].issym()} == {
+        "e/up": "../f",
+        "e/absolute": "../f",
+        "e/round": "../f",
+        "e/dangling": "nowhere",
+    }
+    assert found["f"].islnk()
+    assert found["f"].linkname == "again"
+    assert sorted(done.stderr.decode().splitlines()) == [
+        "left out e/out: it leads out of the directory",
+        "left out e/passwd: it leads out of the directory",
+        "left out pipe: it is a pipe or a device",
+        "left out socket: it is a socket",
+    ]
+    assert done.update("left_out") == 4
+
+
+async def test_a_directory_that_is_too_large(fake_master: FakeMaster, basedir: Path) -> None:
+    """The bytes of its files count, not those of the archive."""
+    (basedir / "d").mkdir()
+    for name in "ab":
+        (basedir / "d" / name).write_bytes(bytes(50_000))
+    done = await fake_master.run("c", "upload", path="d", directory=True, maxsize=100_000)
+    assert done.rc == 0
+    done = await fake_master.run("d", "upload", path="d", directory=True, compress="gz", maxsize=99_999)
+    assert done.rc == 1
+    assert done.stderr == b"the files are longer than maxsize, 99999 bytes\n"
+
+
+async def test_a_directory_that_can_not_be_sent(fake_master: FakeMaster, basedir: Path) -> None:
+    (basedir / "f").touch()
+    for path, why in (("f", b"Not a directory"), ("missing", b"No such file or directory")):
+        done = await fake_master.run(path, "upload", path=path, directory=True)
+        assert (done.rc, done.failure) == (1, None)
+        assert done.stderr == f"can't upload {basedir}/{path}: ".encode() + why + b"\n"
+
+
+async def test_a_file_that_is_shorter_than_it_says(fake_master: FakeMaster, basedir: Path) -> None:
+    """As all files of sysfs are; a file that gets shorter while it is read looks the same."""
+    done = await fake_master.run("c", "upload", path="/sys/devices/system/cpu", directory=True)
+    assert done.rc == 1
+    assert b"changed while it was read" in done.stderr
+
+
 async def test_an_upload_waits_for_its_master_and_not_in_the_spool(
     fake_master: FakeMaster, basedir: Path
 ) -> None:

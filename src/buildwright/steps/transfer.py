@@ -1,38 +1,55 @@
 """Files between master and worker.
 
-A file is there whole or not at all, on both sides: it is written under another name beside its own, unlike
-that of any other try, and renamed when all of it is there. What an upload has moved before its master died is
-gone with it, so the step starts again; a download goes on in the middle if the file is still the same one.
+A file is there whole or not at all, on both sides: see :mod:`buildwright.steps.arriving`. What an upload
+has moved before its master died is gone with it, so the step starts again; a download goes on in the middle
+if the file is still the same one.
 
 Paths at the worker are relative to the step's working directory, those on the master to its basedir.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from buildwright.builds.commands import RemoteCommand
 from buildwright.builds.step import BuildStep
-from buildwright.model.errors import error
+from buildwright.model.errors import error, expect
+from buildwright.model.renderable import is_plain
 from buildwright.model.results import FAILURE, SUCCESS
+from buildwright.model.sources import SourceStamp
+from buildwright.steps.arriving import Arriving, Leaving
 from buildwright.steps.composite import Content
 
+# What was the name of an argument once, and what it is now.
+_FORMER = {"slavesrc": "workersrc", "slavesrcs": "workersrcs", "slavedest": "workerdest"}
 
-class _Transfer(BuildStep):
-    """What the steps of this module share."""
+
+class Transfer(BuildStep):
+    """What all transfers share."""
 
     haltOnFailure = True
     restartable = True
 
+    def __init__(self, **kwargs: Any) -> None:
+        self._former = {_FORMER[name] for name in kwargs if name in _FORMER}
+        for name in [name for name in kwargs if name in _FORMER]:
+            kwargs.pop(name)
+            error(f"step {type(self).__name__} has no argument {name!r}", f"it is called {_FORMER[name]} now")
+        super().__init__(**kwargs)
+
     def _needs(self, **arguments: Any) -> None:
         for name, value in arguments.items():
-            if value is None:
+            if value is None and name not in self._former:
                 error(f"step {type(self).__name__} has no {name}")
+
+    def _numbers(self, **arguments: Any) -> None:
+        """Check arguments that are numbers, or None."""
+        for name, value in arguments.items():
+            if value is not None and is_plain(value):
+                expect(value, int, f"step {type(self).__name__}: {name}", "a whole number")
 
     def worker_path(self, path: str) -> str:
         return self.build.path(self.workdir or self.build.workdir, path)
@@ -46,7 +63,43 @@ class _Transfer(BuildStep):
         return FAILURE
 
 
-class FileUpload(_Transfer):
+class Upload(Transfer):
+    """What all uploads share."""
+
+    maxsize: int | None
+    blocksize: int
+
+    async def upload_file(self, source: str, destination: Path, mode: int | None, *, keepstamp: bool) -> int:
+        """Copy a file of the worker's, given by its whole path; gives the result."""
+        command = RemoteCommand(
+            "upload",
+            {
+                "path": source,
+                "maxsize": self.maxsize,
+                "blocksize": self.blocksize,
+                "keepstamp": keepstamp,
+            },
+        )
+        try:
+            with Arriving(destination, self._run.stepid, self._run.tries, mode) as file:
+                command.blocks = file
+                self._run.runner.pin()
+                await self.runCommand(command)
+                if command.results() == SUCCESS:
+                    problem = await self.once("keep", file.keep, _stamp(command))
+                    if problem is not None:
+                        return self.refuse(problem)
+        except OSError as problem:
+            return self.refuse(f"can't write {destination}: {problem.strerror}")
+        return command.results()
+
+
+def _stamp(command: RemoteCommand) -> list[float] | None:
+    times = command.updates.get("utime")
+    return list(times[-1]) if times else None
+
+
+class FileUpload(Upload):
     """Copies a file from the worker to the master."""
 
     name = "upload"
@@ -67,6 +120,7 @@ class FileUpload(_Transfer):
     ) -> None:
         super().__init__(workdir=workdir, **kwargs)
         self._needs(workersrc=workersrc, masterdest=masterdest)
+        self._numbers(maxsize=maxsize, blocksize=blocksize, mode=mode)
         self.workersrc = workersrc
         self.masterdest = masterdest
         self.maxsize = maxsize
@@ -80,27 +134,8 @@ class FileUpload(_Transfer):
         destination = self.master_path(self.masterdest)
         if self.url is not None:
             self.addURL(self.urlText or destination.name, self.url)
-        command = RemoteCommand(
-            "upload",
-            {
-                "path": self.worker_path(self.workersrc),
-                "maxsize": self.maxsize,
-                "blocksize": self.blocksize,
-                "keepstamp": self.keepstamp,
-            },
-        )
-        try:
-            with Arriving(destination, self._run.stepid, self._run.tries, self.mode) as file:
-                command.blocks = file
-                self._run.runner.pin()
-                await self.runCommand(command)
-                if command.results() == SUCCESS:
-                    problem = await self.once("keep", file.keep, _stamp(command))
-                    if problem is not None:
-                        return self.refuse(problem)
-        except OSError as problem:
-            return self.refuse(f"can't write {destination}: {problem.strerror}")
-        return command.results()
+        source = self.worker_path(self.workersrc)
+        return await self.upload_file(source, destination, self.mode, keepstamp=self.keepstamp)
 
     def getCurrentSummary(self) -> dict[str, str]:
         return super().getCurrentSummary() if self.description else {"step": f"uploading {self.workersrc}"}
@@ -111,75 +146,7 @@ class FileUpload(_Transfer):
         return self._with_result(f"uploading {self.workersrc}")
 
 
-class Arriving:
-    """A file on the master that is being written: the blocks of an upload.
-
-    A context: what isn't kept by its end is removed, and so is what an earlier try has left.
-    """
-
-    identity: str | None = None
-
-    def __init__(self, path: Path, stepid: int, tries: int, mode: int | None) -> None:
-        self._path = path
-        self._mode = mode
-        parts = [path.with_name(f".{path.name[:100]}.{stepid}-{each}.part") for each in range(tries + 1)]
-        *self._left, self._part = parts
-        self._file: int | None = None
-
-    def __enter__(self) -> Self:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        for left in self._left:
-            left.unlink(missing_ok=True)
-        self._file = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-        with contextlib.suppress(OSError):
-            self._part.unlink(missing_ok=True)
-
-    def write(self, data: bytes) -> None:
-        assert self._file is not None
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._file, view) :]
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Nothing is asked for."""
-        del offset, length
-        return b""
-
-    def keep(self, stamp: list[float] | None) -> str | None:
-        """Give the file its name, when it is safe on the disk; gives what went wrong. Blocks."""
-        assert self._file is not None
-        try:
-            if self._mode is not None:
-                os.fchmod(self._file, self._mode)
-            if stamp is not None:
-                os.utime(self._part, (stamp[0], stamp[1]))
-            os.fsync(self._file)
-            self._part.replace(self._path)
-            directory = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-        except OSError as problem:
-            return f"can't write {self._path}: {problem.strerror}"
-        return None
-
-    def _close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-
-def _stamp(command: RemoteCommand) -> list[float] | None:
-    times = command.updates.get("utime")
-    return list(times[-1]) if times else None
-
-
-class _Download(_Transfer):
+class _Download(Transfer):
     """What is written at the worker."""
 
     workerdest: Any
@@ -229,6 +196,7 @@ class FileDownload(_Download):
     ) -> None:
         super().__init__(workdir=workdir, **kwargs)
         self._needs(mastersrc=mastersrc, workerdest=workerdest)
+        self._numbers(maxsize=maxsize, blocksize=blocksize, mode=mode)
         self.mastersrc = mastersrc
         self.workerdest = workerdest
         self.maxsize = maxsize
@@ -242,37 +210,6 @@ class FileDownload(_Download):
                 return await self.download(file)
         except OSError as problem:
             return self.refuse(f"can't read {source} on the master: {problem.strerror}")
-
-
-class Leaving:
-    """A file on the master that is being read: the blocks of a download. A context."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = -1
-        self.identity: str | None = None
-
-    def __enter__(self) -> Self:
-        if self._path.is_dir():
-            raise IsADirectoryError(0, "it is a directory")
-        self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        status = os.fstat(self._file)
-        self.identity = f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)
-
-    def write(self, data: bytes) -> None:
-        """Nothing comes back."""
-
-    def read(self, offset: int, length: int) -> bytes:
-        parts = []
-        while length > 0 and (part := os.pread(self._file, length, offset)):
-            parts.append(part)
-            offset += len(part)
-            length -= len(part)
-        return b"".join(parts)
 
 
 class StringDownload(_Download):
@@ -293,6 +230,7 @@ class StringDownload(_Download):
     ) -> None:
         super().__init__(workdir=workdir, **kwargs)
         self._needs(s=s, workerdest=workerdest)
+        self._numbers(maxsize=maxsize, blocksize=blocksize, mode=mode)
         self.s = s
         self.workerdest = workerdest
         self.maxsize = maxsize
@@ -319,3 +257,33 @@ class JSONStringDownload(StringDownload):
 
     def content(self) -> str:
         return json.dumps(self.s)
+
+
+class JSONPropertiesDownload(StringDownload):
+    """Writes the build's properties and source stamps as JSON to a file at the worker: ``{"properties":
+    {name: value}, "sourcestamps": [...]}``.
+    """
+
+    name = "json_properties_download"
+
+    def __init__(self, workerdest: Any = None, **kwargs: Any) -> None:
+        super().__init__("", workerdest, **kwargs)
+
+    def content(self) -> str:
+        properties = {name: value for name, (value, _) in self.build.properties.items()}
+        stamps = [_plain_stamp(stamp) for stamp in self.build.sources]
+        return json.dumps({"properties": properties, "sourcestamps": stamps})
+
+
+def _plain_stamp(stamp: SourceStamp) -> dict[str, Any]:
+    plain = stamp.asDict()
+    patch = stamp.patch
+    if patch is not None:
+        plain["patch"] = {
+            "level": patch.level,
+            "body": patch.body.decode("utf-8", "replace"),
+            "subdir": patch.subdir,
+            "author": patch.author,
+            "comment": patch.comment,
+        }
+    return plain

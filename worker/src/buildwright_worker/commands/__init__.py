@@ -4,6 +4,7 @@ base      arguments, and a command's way to its spool
 shell     run a process; remove and copy trees, which are processes too
 files     make, look at, list and remove files
 transfer  move files between master and worker
+trees     a directory as an archive
 """
 
 from .base import ArgumentError, Command, Context

@@ -2,13 +2,15 @@
 
 *Upload.* A thread reads pieces and hands them to the loop, at most two ahead. It waits while the command's
 records do not fit into memory, so that a file is not copied into the spool. With `directory` the thread
-writes a tar archive of the directory instead, compressed as `compress` says ("gz" or "bz2").
+writes a tar archive of the directory instead, compressed as `compress` says ("gz" or "bz2"); what is left out
+of it (see `trees`) is told on standard error, and counted in the update "left_out".
 
 *Download.* The loop pulls one piece at a time; a thread writes it to a temporary file beside the target,
 which takes the target's place when all is there. So the target is whole or as it was, also if the worker
 dies. A piece whose master is lost is pulled again from the next one.
 
-`maxsize` bounds both: a longer file ends with exit code 1, an upload after `maxsize` bytes.
+`maxsize` bounds both: a longer file ends with exit code 1, an upload after `maxsize` bytes. Of a directory it
+bounds the bytes of all files together, however well they compress.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from buildwright_worker.protocol import Result
 
 from .base import ArgumentError, Command, Context, flag, number, text
+from .trees import TreeError, write_archive
 
 if TYPE_CHECKING:
     from buildwright_worker.protocol.worker_events import DataArrived
@@ -81,11 +84,12 @@ class Upload(Transfer):
 
     def _run(self) -> None:
         stamp = None
+        left_out: list[str] = []
         try:
-            outlet = _Outlet(self._send, self.maxsize)
+            outlet = _Outlet(self._send, None if self.directory else self.maxsize)
             try:
                 if self.directory:
-                    self._archive(outlet)
+                    left_out = write_archive(outlet, self.path, self.compress, self.maxsize)
                 else:
                     with open(self.path, "rb") as file:
                         status = os.fstat(file.fileno())
@@ -94,22 +98,14 @@ class Upload(Transfer):
                             outlet.write(data)
             finally:
                 outlet.flush()
-        except _Stopped as stopped:
+        except (_Stopped, TreeError) as stopped:
             self._in_loop(self._end, 1, str(stopped))
         except OSError as error:
-            self._in_loop(self._end, 1, f"can't upload {self.path}: {error.strerror}")
+            self._in_loop(self._end, 1, f"can't upload {error.filename or self.path}: {error.strerror}")
         except Exception as error:  # the command must end, whatever it was
             self._in_loop(self._end, 1, f"can't upload {self.path}: {type(error).__name__}: {error}")
         else:
-            self._in_loop(self._sent_all, stamp)
-
-    def _archive(self, outlet: _Outlet) -> None:
-        import tarfile  # rarely wanted
-
-        mode: Any = f"w|{self.compress}"
-        with tarfile.open(fileobj=outlet, mode=mode) as archive:  # type: ignore[call-overload]  # what it uses is there
-            for name in sorted(os.listdir(self.path)):
-                archive.add(os.path.join(self.path, name), name)
+            self._in_loop(self._sent_all, stamp, left_out)
 
     def _send(self, data: bytes) -> None:
         """In the thread: give a piece to the loop, when it may have one."""
@@ -123,9 +119,12 @@ class Upload(Transfer):
         self._owed += 1
         self.resume()
 
-    def _sent_all(self, stamp: list[float] | None) -> None:
+    def _sent_all(self, stamp: list[float] | None, left_out: list[str]) -> None:
         if stamp is not None:
             self.context.update("utime", stamp)
+        if left_out:
+            self.context.error("".join(f"left out {each}\n" for each in left_out))
+            self.context.update("left_out", len(left_out))
         self._end(0 if self.failure is None else 1)
 
 
