@@ -1,17 +1,38 @@
 """Fixtures that every test may ask for."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from buildwright.store.base import Store
+from tests.support.names import PAGE, Watch
 from tests.support.postgres import Cluster
 from tests.support.stores import KINDS, postgres_with_tables, sqlite_with_tables, started
 
 settings.register_profile("untimed", deadline=None)  # nothing here fails for being slow
 settings.load_profile("untimed")
+
+_watch = Watch(PAGE.read_text(encoding="utf-8") if PAGE.exists() else "")
+_watch.watch_configurations()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _watch.begin()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    result = yield
+    _watch.passed(item)
+    return result
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.cache is not None:
+        _watch.save(session.config.cache.mkdir("buildbot-names"))
 
 
 @pytest.fixture(scope="session")

@@ -100,6 +100,38 @@ def test_constructors_and_checks_report_together_in_the_order_of_the_file(site: 
             "ImportError: cannot import name 'step' from 'buildwright.plugins'",
         ),
         (
+            "from buildwright.plugins import reporters",
+            (
+                "ImportError: cannot import name 'reporters' from 'buildwright.plugins' (not here yet:"
+                " reporters: mails, comments and states at forges)"
+            ),
+        ),
+        (
+            "steps.HLint()",
+            "NoSuchName: buildwright.plugins.steps has no 'HLint' (refused: its tool is dead)",
+        ),
+        (
+            "util.UserPasswordAuth({})",
+            (
+                "NoSuchName: buildwright.plugins.util has no 'UserPasswordAuth' (not here yet: login and"
+                " permissions on the page; c['www']['tokens'] keeps others out)"
+            ),
+        ),
+        (
+            "util.BuilderConfig(slavenames=['a'])",
+            (
+                "TypeError: util.BuilderConfig() got an unexpected keyword argument 'slavenames'"
+                " (it is 'workernames' now)"
+            ),
+        ),
+        (
+            "util.BuilderConfig(category='a')",
+            (
+                "TypeError: util.BuilderConfig() got an unexpected keyword argument 'category'"
+                " (it is 'tags' now)"
+            ),
+        ),
+        (
             "worker.Worker('a', 'b', max_build=3)",
             (
                 "TypeError: worker.Worker() got an unexpected keyword argument 'max_build'"

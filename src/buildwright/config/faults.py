@@ -17,9 +17,24 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+from buildwright import plugins
+from buildwright.model.absent import NAMESPACES
 from buildwright.model.errors import ConfigError, ConfigErrors, suggest
 
 _OF_CALL = re.compile(r"(?P<what>[\w.<>]+)\(\)(?= got | missing | takes )")
+# Arguments of old versions of Buildbot, and what they are called now.
+_RENAMED = {
+    "category": "tags",
+    "mergeRequests": "collapseRequests",
+    "nextSlave": "nextWorker",
+    "pollinterval": "pollInterval",
+    "slavebuilddir": "workerbuilddir",
+    "slavedest": "workerdest",
+    "slavename": "workername",
+    "slavenames": "workernames",
+    "slavesrc": "workersrc",
+    "slavesrcs": "workersrcs",
+}
 _UNEXPECTED = re.compile(r"got an unexpected keyword argument '(?P<name>\w+)'")
 
 
@@ -58,6 +73,8 @@ def _message(problem: BaseException) -> str:
         return f"the configuration asked the process to exit ({problem.code!r})"
     text = str(problem)
     name = type(problem).__name__
+    if isinstance(problem, ImportError) and problem.path is not None:
+        text = text.removesuffix(f" ({problem.path})")
     if isinstance(problem, TypeError) and (call := _OF_CALL.match(text)):
         what = _call(problem.__traceback__)[0] or call["what"].removesuffix(".__init__")
         text = f"{what}(){text[call.end() :]}"
@@ -74,6 +91,8 @@ def _hint(problem: BaseException) -> str | None:
     if isinstance(problem, ImportError) and problem.name is not None:
         wanted = re.match(r"cannot import name '(\w+)'", str(problem))
         module = sys.modules.get(problem.name)
+        if wanted is not None and problem.name == plugins.__name__ and wanted.group(1) in NAMESPACES:
+            return str(NAMESPACES[wanted.group(1)])
         if wanted is not None and module is not None:
             return suggest(wanted.group(1), _public(module))
     if isinstance(problem, TypeError) and (unexpected := _UNEXPECTED.search(str(problem))):
@@ -149,4 +168,6 @@ def _near_parameter(name: str, called: Any) -> str | None:
         parameters.update(
             (each.name, None) for each in found if each.kind not in kinds and each.name != "self"
         )
+    if _RENAMED.get(name) in parameters:
+        return f"it is {_RENAMED[name]!r} now"
     return suggest(name, parameters) or (f"it takes {', '.join(parameters)}" if parameters else None)
