@@ -14,7 +14,7 @@ import pytest
 from buildwright.changes.base import Found, Poll, PollError
 from buildwright.changes.git import run
 from buildwright.changes.gitpoller import GitPoller, is_branch, without_password
-from buildwright.model.errors import ConfigErrors
+from buildwright.model.errors import Collector, ConfigErrors, collected, collecting
 from buildwright.model.render import Interpolate
 from tests.changes.conftest import Origin
 
@@ -356,24 +356,6 @@ def _runs(pid: int) -> bool:
         return False
 
 
-async def test_files_with_keys_are_private_and_gone_afterwards(origin: Origin, tmp_path: Path) -> None:
-    origin.commit("old")
-    seen = tmp_path / "seen"
-    script = tmp_path / "git"
-    work = tmp_path / "master" / "gitpoller-work"
-    script.write_text(
-        f'#!/bin/sh\necho "$GIT_SSH_COMMAND" >> {seen}\n'
-        f"stat -c %a {work}/*.key {work}/*.hosts >> {seen}\n"
-        'exec git "$@"\n'
-    )
-    script.chmod(0o755)
-    await polls(origin, tmp_path, sshPrivateKey="KEY", sshHostKey="ssh-ed25519 AAAA", gitbin=str(script))()
-    lines = seen.read_text().splitlines()
-    assert "StrictHostKeyChecking=yes" in lines[0]
-    assert lines[1:3] == ["600", "600"]
-    assert not [path.name for path in work.iterdir() if path.is_file()]
-
-
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
@@ -389,9 +371,44 @@ def test_names(arguments: dict[str, Any], name: str) -> None:
     assert GitPoller(**arguments).name == name
 
 
-def test_old_spelling_of_the_interval() -> None:
-    assert GitPoller("u", pollinterval=5).pollInterval == 5
-    assert GitPoller("u").pollInterval == 600
+def test_old_spelling_of_the_interval_is_told_of() -> None:
+    collector = Collector()
+    token = collecting(collector)
+    try:
+        assert GitPoller("u", pollinterval=5).pollInterval == 5
+        assert GitPoller("u", pollInterval=6).pollInterval == 6
+        assert GitPoller("u").pollInterval == 600
+    finally:
+        collected(token)
+    [warning] = collector.warnings
+    assert "pollinterval is the old name of pollInterval" in str(warning)
+
+
+async def test_category_and_project_by_functions(origin: Origin, tmp_path: Path) -> None:
+    origin.commit("old")
+    look = polls(
+        origin,
+        tmp_path,
+        category=lambda change: "docs" if change["files"] == ["doc"] else None,
+        project=lambda change: change["branch"].upper(),
+    )
+    await look()
+    origin.commit("1", "doc")
+    origin.commit("2", "src")
+    found = await look()
+    assert [(change.category, change.project) for change in found.changes] == [
+        ("docs", "MAIN"),
+        (None, "MAIN"),
+    ]
+    for function, message in (
+        (lambda change: change["nothing"], "the function category failed: KeyError: 'nothing'"),
+        (lambda change: 3, "the function category must give text, not int 3"),
+    ):
+        bad = polls(origin, tmp_path, category=function, name="bad")
+        await bad()
+        origin.commit("3")
+        with pytest.raises(PollError, match=message):
+            await bad()
 
 
 @pytest.mark.parametrize(
@@ -408,7 +425,10 @@ def test_old_spelling_of_the_interval() -> None:
         ({"encoding": "utf-9"}, "there is no encoding 'utf-9'"),
         ({"fetch_refspec": "x"}, "fetch_refspec has no effect"),
         ({"pollRandomDelayMin": 5}, "must not be greater"),
-        ({"project": 3}, "project must be text"),
+        ({"project": 3}, "project must be text or a function"),
+        ({"sshHostKey": "a", "sshKnownHosts": "b"}, "takes sshHostKey or sshKnownHosts, not both"),
+        ({"auth_credentials": "me:secret"}, r"auth_credentials must be (user, password), not "),
+        ({"git_credentials": ["x"]}, "git_credentials must be a GitCredentialOptions"),
     ],
 )
 def test_mistakes_are_named(arguments: dict[str, Any], message: str) -> None:

@@ -112,7 +112,7 @@ class Intake:
     def prepare(self, change: NewChange, *, has_codebase: bool = False) -> NewChange:
         """The change with its codebase and link filled in; a function that fails is named, and left out."""
         if not has_codebase and self.codebase_generator is not None:
-            codebase = self._ask("codebaseGenerator", change, self.codebase_generator, _as_dict(change))
+            codebase = self._ask("codebaseGenerator", change, self.codebase_generator, as_dict(change))
             if isinstance(codebase, str):
                 change = replace(change, codebase=codebase)
             elif codebase is not None:
@@ -140,8 +140,8 @@ class Intake:
             return None
 
 
-def _as_dict(change: NewChange) -> dict[str, Any]:
-    """The change as a codebaseGenerator knows it."""
+def as_dict(change: NewChange) -> dict[str, Any]:
+    """The change as functions of the configuration know it."""
     return {
         "changeid": None,
         "author": change.author,

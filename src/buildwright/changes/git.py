@@ -22,11 +22,12 @@ import re
 import secrets
 import shutil
 import signal
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildwright.changes.base import PollError
+from buildwright.model.gitaccess import PRIVATE, why_unreachable
 from buildwright.model.logger import get_logger
 
 log = get_logger(__name__)
@@ -85,8 +86,8 @@ class Remote:
 
     url: str
     shown: str
-    settings: Mapping[str, str]
-    environment: Mapping[str, str]
+    options: Sequence[str] = ()  # of git itself: `-c` and settings
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Repository:
@@ -210,17 +211,19 @@ class Repository:
     # -- commands ------------------------------------------------------------
 
     async def _git(self, *arguments: str, stdin: bytes = b"", inside: bool = True) -> bytes:
-        settings = {**_SETTINGS, **self.remote.settings}
         command = [self.gitbin]
         if inside:
             command.append(f"--git-dir={self.directory}")
-        for key, value in settings.items():
+        for key, value in _SETTINGS.items():
             command += ["-c", f"{key}={value}"]
+        command += self.remote.options
         code, out, err = await run([*command, *arguments], stdin, self._environment())
         if code != 0:
             verb = next(each for each in arguments if not each.startswith("-") and "=" not in each)
             stderr = err.decode("utf-8", "replace").strip().replace(self.remote.url, self.remote.shown)
-            raise GitFailed(f"git {verb} of {self.remote.shown} failed: {_said(stderr) or code}", stderr)
+            advice = why_unreachable(stderr)
+            said = (_said(stderr) or str(code)) + (f" ({advice})" if advice else "")
+            raise GitFailed(f"git {verb} of {self.remote.shown} failed: {said}", stderr)
         return out
 
     def _environment(self) -> dict[str, str]:
@@ -234,6 +237,28 @@ class Repository:
             "GIT_OPTIONAL_LOCKS": "0",
             **self.remote.environment,
         }
+
+
+@contextlib.contextmanager
+def private_files(directory: Path, files: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """A directory with files that only we can read, and the variable that names it to git's helpers.
+
+    What a killed master has left of it goes first.
+    """
+    shutil.rmtree(directory, ignore_errors=True)
+    if not files:
+        yield {}
+        return
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700)
+    try:
+        for name, content in files.items():
+            fd = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "w") as file:
+                file.write(content)
+        yield {PRIVATE: str(directory)}
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def local(name: str) -> str:

@@ -23,15 +23,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from buildwright.changes.base import Found, Poll, PollError, PollingChangeSource
+from buildwright.changes.base import Found, Poll, PollError, PollingChangeSource, as_dict
 from buildwright.changes.git import (
     HEADS,
     TAGS,
@@ -41,8 +39,17 @@ from buildwright.changes.git import (
     Repository,
     is_broken,
     local,
+    private_files,
 )
-from buildwright.model.errors import error, expect, shown
+from buildwright.model.errors import error, expect, shown, warn
+from buildwright.model.gitaccess import (
+    ACCESS_ARGUMENTS,
+    SSH_PORT,
+    AccessError,
+    GitAccess,
+    check_access,
+    git_access,
+)
 from buildwright.model.logger import get_logger
 from buildwright.model.properties import Properties
 from buildwright.model.render import is_renderable, render
@@ -62,17 +69,15 @@ class GitPoller(PollingChangeSource):
     def __init__(
         self,
         repourl: Any,
-        *,
         branches: Branches = None,
         branch: str | None = None,
         workdir: str | None = None,
         pollInterval: float | None = None,
-        pollinterval: float | None = None,
         gitbin: str = "git",
         usetimestamps: bool = True,
-        category: str | None = None,
+        category: str | Callable[[Mapping[str, Any]], Any] | None = None,
         codebase: str | None = None,
-        project: str | None = None,
+        project: str | Callable[[Mapping[str, Any]], Any] | None = None,
         fetch_refspec: Any = None,
         encoding: str = "utf-8",
         name: str | None = None,
@@ -84,7 +89,9 @@ class GitPoller(PollingChangeSource):
         sshKnownHosts: Any = None,
         pollRandomDelayMin: float = 0,
         pollRandomDelayMax: float = 0,
-        auth_credentials: tuple[Any, Any] | None = None,
+        auth_credentials: Any = None,
+        git_credentials: Any = None,
+        pollinterval: float | None = None,
     ) -> None:
         if not is_renderable(repourl) and (not isinstance(repourl, str) or not repourl):
             error(f"GitPoller: repourl must be the address of a repository, not {shown(repourl)}")
@@ -99,18 +106,28 @@ class GitPoller(PollingChangeSource):
             pollRandomDelayMax=pollRandomDelayMax,
         )
         if pollInterval is not None and pollinterval is not None:
-            error(
-                f"{self.what}: pollInterval is given twice", hint="pollinterval is its old name: leave it out"
-            )
+            error(f"{self.what}: pollInterval is given twice", "pollinterval is its old name: leave it out")
+        elif pollinterval is not None:
+            warn(f"{self.what}: pollinterval is the old name of pollInterval", "write pollInterval")
         if sum((bool(branches), branch is not None, bool(only_tags))) > 1:
             error(f"{self.what} takes only one of branches, branch and only_tags")
         if fetch_refspec is not None:
             error(f"{self.what}: fetch_refspec has no effect", hint="name the branches in branches")
         for key, text in {"gitbin": gitbin, "encoding": encoding}.items():
             expect(text, str, f"{self.what}: {key}", "text")
-        for key, optional in {"category": category, "codebase": codebase, "project": project}.items():
-            if optional is not None:
-                expect(optional, str, f"{self.what}: {key}", "text")
+        if codebase is not None:
+            expect(codebase, str, f"{self.what}: codebase", "text")
+        for key, optional in {"category": category, "project": project}.items():
+            if optional is not None and not callable(optional):
+                expect(optional, str, f"{self.what}: {key}", "text or a function")
+        check_access(
+            self.what,
+            port=SSH_PORT,
+            sshHostKey=sshHostKey,
+            sshKnownHosts=sshKnownHosts,
+            auth_credentials=auth_credentials,
+            git_credentials=git_credentials,
+        )
         try:
             "".encode(encoding)
         except (LookupError, TypeError):
@@ -131,23 +148,28 @@ class GitPoller(PollingChangeSource):
         self.sshHostKey = sshHostKey
         self.sshKnownHosts = sshKnownHosts
         self.auth_credentials = auth_credentials
+        self.git_credentials = git_credentials
 
     # -- polling ------------------------------------------------------------
 
     async def poll(self, poll: Poll) -> Found:
-        remote, private = await self._remote(poll)
-        place = hashlib.sha256(remote.url.encode()).hexdigest()[:12]
+        access, shown_url = await self._access(poll)
+        place = hashlib.sha256(access.url.encode()).hexdigest()[:12]
         slug = re.sub(r"[^\w-]+", "_", self.name)[-60:]
         own = hashlib.sha256(self.name.encode()).hexdigest()[:8]
-        repository = Repository(
-            poll.workdir / self.workdir / f"{slug}-{own}-{place}",
-            remote,
-            gitbin=self.gitbin,
-            encoding=self.encoding,
-        )
+        directory = poll.workdir / self.workdir
+        with private_files(directory / f"{slug}-{own}.private", access.files) as variables:
+            environment = {**access.environment, **variables}
+            remote = Remote(access.url, shown_url, access.options, environment)
+            repository = Repository(
+                directory / f"{slug}-{own}-{place}", remote, gitbin=self.gitbin, encoding=self.encoding
+            )
+            return await self._poll(repository, poll.state)
+
+    async def _poll(self, repository: Repository, state: Mapping[str, Any] | None) -> Found:
         try:
             await repository.prepare()
-            return await self._look(repository, poll.state)
+            return await self._look(repository, state)
         except GitFailed as failure:
             if not is_broken(failure):
                 raise
@@ -156,10 +178,7 @@ class GitPoller(PollingChangeSource):
             )
             repository.discard()
             await repository.prepare()
-            return await self._look(repository, poll.state)
-        finally:
-            for path in private:
-                path.unlink(missing_ok=True)
+            return await self._look(repository, state)
 
     async def _look(self, repository: Repository, state: Mapping[str, Any] | None) -> Found:
         shown_url = repository.remote.shown
@@ -220,20 +239,42 @@ class GitPoller(PollingChangeSource):
         from buildwright.store.units.changes import NewChange
 
         branch = name.removeprefix(HEADS)
-        return NewChange(
+        change = NewChange(
             author=commit.author,
             committer=commit.committer,
             comments=commit.comments,
             branch=branch,
             revision=commit.revision,
             when_us=commit.time * US if self.usetimestamps else None,
-            category=self.category,
             repository=repository,
             codebase=self.codebase or "",
-            project=self.project,
             files=commit.files,
             identity=json.dumps(["poll", self.name, repository, branch, commit.revision]),
         )
+        known = as_dict(change)
+        return replace(
+            change,
+            category=self._said("category", self.category, known),
+            project=self._said("project", self.project, known) or "",
+        )
+
+    def _said(self, what: str, given: Any, *arguments: Any) -> Any:
+        """An argument that is text or a function: the text for this change."""
+        if not callable(given):
+            return given
+        value = self._call(what, given, *arguments)
+        if value is not None and not isinstance(value, str):
+            raise PollError(f"{self.what}: the function {what} must give text, not {shown(value)}")
+        return value
+
+    def _call(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as problem:
+            asked = f" for {arguments[0]!r}" if isinstance(arguments[0], str) else ""
+            raise PollError(
+                f"{self.what}: the function {what} failed{asked}: {type(problem).__name__}: {problem}"
+            ) from problem
 
     # -- which references ------------------------------------------------------------
 
@@ -251,7 +292,8 @@ class GitPoller(PollingChangeSource):
             return await repository.remote_refs([HEADS + "*"])
         if callable(self.branches):
             refs = await repository.remote_refs([])
-            return {name: target for name, target in refs.items() if self._asked(name)}
+            asked = self.branches
+            return {name: target for name, target in refs.items() if self._call("branches", asked, name)}
         if self.branches is None:
             head = await repository.remote_head()
             if head is None:
@@ -261,55 +303,26 @@ class GitPoller(PollingChangeSource):
         refs = await repository.remote_refs(names)
         return {name: refs[name] for name in names if name in refs}
 
-    def _asked(self, name: str) -> bool:
-        assert callable(self.branches)
-        try:
-            return bool(self.branches(name))
-        except Exception as problem:
-            raise PollError(
-                f"{self.what}: the function branches failed for {name!r}: {type(problem).__name__}: {problem}"
-            ) from problem
-
     # -- how to get there ------------------------------------------------------------
 
-    async def _remote(self, poll: Poll) -> tuple[Remote, list[Path]]:
-        """The remote, and the files with secrets that were made for reaching it."""
+    async def _access(self, poll: Poll) -> tuple[GitAccess, str]:
+        """How to reach the remote, and its address as it may be shown and stored."""
         props = Properties()
         props.secret_source = poll.secret_source
         try:
             url = str(await render(self.repourl, props))
-            credentials = await render(self.auth_credentials, props)
-            key = await render(self.sshPrivateKey, props)
-            host_key = await render(self.sshHostKey, props)
-            known_hosts = await render(self.sshKnownHosts, props)
+            given = {name: await render(getattr(self, name), props) for name in ACCESS_ARGUMENTS}
+            access = git_access(url, **given)
+        except AccessError as problem:
+            raise PollError(f"{self.what}: {problem}") from None
         except Exception as problem:
             raise PollError(
                 f"{self.what} can't be rendered: {type(problem).__name__}: {problem}"
             ) from problem
-        shown_url = without_password(url)
+        shown_url = without_password(access.url)
         for name, value in props.secrets.items():
             shown_url = shown_url.replace(value, f"<{name}>")
-        settings: dict[str, str] = {}
-        environment: dict[str, str] = {}
-        files: list[Path] = []
-        if credentials is not None:
-            user, password = credentials
-            environment.update(BUILDWRIGHT_GIT_USERNAME=str(user), BUILDWRIGHT_GIT_PASSWORD=str(password))
-            told = (f'echo "{name}=$BUILDWRIGHT_GIT_{name.upper()}"' for name in ("username", "password"))
-            settings["credential.helper"] = f"!f() {{ {'; '.join(told)}; }}; f"
-        if key is not None:
-            directory = poll.workdir / self.workdir
-            directory.mkdir(parents=True, exist_ok=True)
-            prefix = hashlib.sha256(self.name.encode()).hexdigest()[:16]
-            identity = _private(directory / f"{prefix}.key", str(key).rstrip("\n") + "\n")
-            files.append(identity)
-            ssh = ["ssh", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", str(identity)]
-            if known_hosts is not None or host_key is not None:
-                hosts = str(known_hosts) if known_hosts is not None else f"* {host_key}"
-                files.append(_private(directory / f"{prefix}.hosts", hosts.rstrip("\n") + "\n"))
-                ssh += ["-o", f"UserKnownHostsFile={files[-1]}", "-o", "StrictHostKeyChecking=yes"]
-            environment["GIT_SSH_COMMAND"] = shlex.join(ssh)
-        return Remote(url, shown_url, settings, environment), files
+        return access, shown_url
 
 
 def _name(name: str | None, address: str, branch: str | None, branches: Any) -> str:
@@ -360,11 +373,3 @@ def without_password(url: str) -> str:
         return url
     user, _, host = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}@{host}"))
-
-
-def _private(path: Path, text: str) -> Path:
-    """A file that only we can read."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    return path
