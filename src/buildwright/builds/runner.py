@@ -45,6 +45,7 @@ from buildwright.model.results import (
     contribution,
     worst_status,
 )
+from buildwright.model.secrets import SecretUnavailable
 from buildwright.model.sources import SourceStamp
 from buildwright.model.text import storable
 from buildwright.model.workers import WorkerConfig
@@ -524,7 +525,10 @@ class BuildRunner:
         """
         for name in names:
             if name not in self.secrets:
-                value = await self.services.secret(name)
+                try:
+                    value = await self.services.secret(name)
+                except SecretUnavailable as problem:
+                    raise Abort(str(problem)) from problem
                 if value is None:
                     raise Abort(f"the secret {name!r} is gone")
                 self.secrets[name] = value

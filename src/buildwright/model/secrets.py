@@ -1,18 +1,23 @@
 """Secrets providers: where a secret's value comes from, by its name.
 
-A provider is asked in the order of ``c['secretsProviders']``; the first that knows the name answers. Its
-values are read when the configuration loads, so that a secret that can't be read is an error of the
-configuration, and they are part of no fingerprint, message or repr.
+Providers are asked in the order of ``c['secretsProviders']``; the first that knows the name answers. Values
+are part of no fingerprint, message or repr. Those in files and in the environment are read when the
+configuration loads, so that one that can't be read is an error of the configuration.
 """
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from buildwright.model.errors import error, expect, from_basedir
+
+
+class SecretUnavailable(Exception):
+    """A provider knows the secret, or may know it, and can't get at it; the text says why, without it."""
 
 
 @runtime_checkable
@@ -78,3 +83,33 @@ class SecretInAFile:
 
     def __repr__(self) -> str:
         return f"SecretInAFile({self.dirname!r})"
+
+
+class SecretInEnvironment:
+    """One environment variable of the master's process per secret: ``prefix`` and the secret's name in
+    capitals, with ``_`` for what is neither letter nor digit (``BUILDWRIGHT_SECRET_UPLOAD_TOKEN`` is
+    ``upload-token``).
+
+    Variables with that prefix are taken out of the process's environment, so that none of the processes that
+    it starts (local workers, steps on the master) inherits them.
+    """
+
+    def __init__(self, prefix: str = "BUILDWRIGHT_SECRET_") -> None:
+        self.prefix = prefix
+        if expect(prefix, str, "SecretInEnvironment: prefix", "text") and not prefix:
+            error("SecretInEnvironment: prefix must not be empty: it would take everything")
+            return
+        for name in [name for name in os.environ if name.startswith(self.prefix)]:
+            _from_environment[name] = os.environ.pop(name)
+
+    async def get(self, name: str) -> str | None:
+        """The value, or None if there was no such variable."""
+        plain = "".join(each if each.isascii() and each.isalnum() else "_" for each in name)
+        return _from_environment.get(self.prefix + plain.upper())
+
+    def __repr__(self) -> str:
+        return f"SecretInEnvironment({self.prefix!r})"
+
+
+# What was taken out of the process's environment, for the loads to come.
+_from_environment: dict[str, str] = {}

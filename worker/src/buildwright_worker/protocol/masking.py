@@ -1,9 +1,10 @@
 """Replacing secret values by their names in a byte stream, also where a read splits a value.
 
-For each secret these forms are looked for: the value, the value without newlines at its ends, the value
-with the line ends of a terminal, the value as a shell quotes it (inside of quotes), and each line of 8
-characters or more. A form shorter than 3 characters is left alone. Where forms overlap, the one that begins
-first is replaced; of those that begin together, the longest.
+For each secret these forms are looked for: the value, the value without newlines at its ends, with the line
+ends of a terminal, with its lines joined and its blanks made one (as `tr -d` and an unquoted expansion do),
+each line of 8 characters or more, and all of these as shells, JSON, Python and URLs quote them (inside of the
+quotes). A form shorter than 3 characters is left alone. Where forms overlap, the one that begins first is
+replaced; of those that begin together, the longest.
 
 A stream is cut anywhere. After each piece, the longest suffix that could still become one of the forms is
 held back until further bytes decide, or `flush` says that none come. So the sum of what comes out does not
@@ -14,25 +15,51 @@ as they are, uncopied.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 MIN_CHARACTERS = 3
 MIN_LINE_CHARACTERS = 8
+
+_DOUBLE = re.compile(r'[\\"$`]')
+_SPECIAL = re.compile(r"[^\w@%+=:,./-]", re.ASCII)
 
 
 def _forms(value: str) -> Iterable[str]:
     yield value
     stripped = value.strip("\r\n")
-    yield stripped
-    yield stripped.replace("\r\n", "\n").replace("\n", "\r\n")
-    yield stripped.replace("'", "'\"'\"'")
+    texts = [stripped, " ".join(stripped.split())]
     lines = stripped.splitlines()
     if len(lines) > 1:
+        texts += [between.join(lines) for between in ("\n", "\r\n", " ", "")]
         for line in lines:
-            for text in (line, line.strip()):
-                if len(text) >= MIN_LINE_CHARACTERS:
-                    yield text
+            forms = (line, line.strip(), " ".join(line.split()))
+            texts += [text for text in forms if len(text) >= MIN_LINE_CHARACTERS]
+    for text in texts:
+        yield text
+        yield from _quoted(text)
+
+
+def _quoted(text: str) -> Iterable[str]:
+    """A text as it stands between quotes, or escaped without them."""
+    yield text.replace("'", "'\"'\"'")  # a shell's '...', as Python writes it
+    yield text.replace("'", "'\\''")  # the same, as shells write it
+    yield _DOUBLE.sub(r"\\\g<0>", text)  # a shell's "..."
+    yield _SPECIAL.sub(r"\\\g<0>", text)  # a shell's word without quotes
+    escaped = text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    yield escaped  # Python's repr with the other quotes
+    yield escaped.replace("'", "\\'")  # bash's $'...'; Python's '...'
+    yield escaped.replace('"', '\\"')  # JSON that keeps other alphabets
+    yield json.dumps(text)[1:-1]
+    try:
+        yield quote(text)
+        yield quote(text, safe="")
+        yield quote_plus(text)
+    except UnicodeEncodeError:  # bytes that are no UTF-8 stand in no URL
+        pass
 
 
 class Masker:
