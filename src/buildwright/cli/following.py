@@ -13,7 +13,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import click
@@ -26,6 +26,26 @@ from buildwright.model.results import RETRY
 
 PAGE_LINES = 5000
 LOOK_SECONDS = 1.0
+
+
+class Reads(Protocol):
+    """Where a build is read from: a master, or what runs in this process."""
+
+    async def all(self, path: str, **query: Any) -> list[dict[str, Any]]:
+        """The things of a collection of the data API."""
+        ...
+
+    async def one(self, path: str, **query: Any) -> dict[str, Any]:
+        """One thing."""
+        ...
+
+
+class Wakes(Protocol):
+    """Who is told what to be woken by."""
+
+    async def of(self, *paths: str) -> None:
+        """Be woken by these events too."""
+        ...
 
 
 class Events:
@@ -127,7 +147,7 @@ async def follow_build(
 
     With a step, it ends with the step; the result is the step's then.
     """
-    view = _View(master, buildid, printer, step, log)
+    view = View(master, buildid, printer, step, log)
     async with events(master) as woken:
         await woken.of(f"builds/{buildid}/*", f"builds/{buildid}/steps/*/*")
         while not await away_again(lambda: view.look(woken), _say_away):
@@ -135,11 +155,16 @@ async def follow_build(
     return view.results
 
 
-class _View:
+class View:
     """What of a build has been shown."""
 
     def __init__(
-        self, master: Master, buildid: int, printer: Printer, step: str | None, log: str | None
+        self,
+        master: Reads,
+        buildid: int,
+        printer: Printer,
+        step: str | None = None,
+        log: str | None = None,
     ) -> None:
         self._master = master
         self._buildid = buildid
@@ -150,7 +175,7 @@ class _View:
         self._over: set[int] = set()  # steps that are shown to their ends
         self.results = RETRY
 
-    async def look(self, woken: Events) -> bool:
+    async def look(self, woken: Wakes) -> bool:
         """Show what is new; whether that was the last of it."""
         build = await self._master.one(f"builds/{self._buildid}")
         steps = await self._master.all(f"builds/{self._buildid}/steps", order="number")
@@ -191,7 +216,7 @@ class _View:
 
 
 async def lines(
-    master: Master, log: dict[str, Any], first: int, end: int
+    master: Reads, log: dict[str, Any], first: int, end: int
 ) -> AsyncIterator[list[tuple[str, str]]]:
     """Lines of a log, each with its stream's letter, a page at a time."""
     while first < end:

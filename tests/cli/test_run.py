@@ -1,0 +1,118 @@
+"""`buildwright run`: a builder on this machine, without a master."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import buildwright, eventually, failed, spawn
+
+CONFIG = r"""
+from buildwright.plugins import schedulers, secrets, steps, util, worker
+
+c = BuildmasterConfig = {}
+c["workers"] = [worker.Worker("w1", "sesame"), worker.Worker("w2", "sesame"), worker.LocalWorker("w3")]
+pool = util.MasterLock("pool")
+
+def builder(name, *steps, workers=("w1", "w2"), **kwargs):
+    factory = util.BuildFactory(list(steps))
+    return util.BuilderConfig(name=name, workernames=list(workers), factory=factory, **kwargs)
+
+c["builders"] = [
+    builder(
+        "whole",
+        steps.ShellCommand(
+            name="say",
+            command=["echo", util.Interpolate("%(prop:workername)s %(src::branch)s %(prop:count)s")],
+        ),
+        steps.ShellCommand(name="tests", command="echo testing", doStepIf=util.Property("runtests")),
+        steps.Trigger(schedulerNames=["children"], waitForFinish=True),
+        steps.FileDownload(mastersrc="given.txt", workerdest="given.txt"),
+        steps.ShellCommand(name="left", command="cat given.txt && touch left-behind"),
+        locks=[pool.access("counting")],
+    ),
+    builder("child", steps.ShellCommand(name="work", command="echo I am a child"), workers=["w3"]),
+    builder("red", steps.ShellCommand(name="fail", command="echo it fails >&2; exit 3")),
+    builder("endless", steps.ShellCommand(name="wait", command=f"echo waiting; while :; do sleep 0.1; done")),
+]
+c["schedulers"] = [
+    schedulers.Triggerable("children", builderNames=["child"]),
+    schedulers.Nightly("nightly", builderNames=["red"], minute="*"),
+    schedulers.ForceScheduler("force", builderNames=["whole", "endless"]),
+]
+c["www"] = {"port": 8010}
+"""
+
+
+@pytest.fixture
+def basedir(tmp_path: Path) -> Path:
+    made = tmp_path / "ci"
+    made.mkdir()
+    (made / "master.cfg").write_text(CONFIG)
+    (made / "given.txt").write_text("from the master's directory\n")
+    return made
+
+
+def test_a_build_and_what_it_triggers(basedir: Path, tmp_path: Path) -> None:
+    """Also: nothing is left in the configuration's directory, as a master would leave it."""
+    before = {path.name for path in basedir.iterdir()}
+    work = tmp_path / "work"
+    options = ["--branch", "main", "-p", "count=5", "-p", "runtests=false", "--worker", "w2"]
+    done = buildwright("run", "whole", "--config", basedir, "--workdir", work, *options)
+    assert done.code == 0, (done.out, done.err)
+    said = done.out.splitlines()
+    for line in ("w2 main 5", "I am a child", "from the master's directory"):
+        assert line in said
+    assert "testing" not in said
+    ends = [line.partition(" after")[0] for line in said if line.startswith(("===", "<=="))]
+    child = ends.index("=== child, build 1")
+    assert ends[child : child + 4] == [
+        "=== child, build 1",
+        "<== 0 work: success",
+        "=== whole, build 1",
+        "<== 2 trigger: success",
+    ]
+    assert ends[child + 4 :] == ["<== 3 download: success", "<== 4 left: success"]
+    assert said[-1].startswith("Build 1: success")
+    assert "Building whole as worker w2" in done.err
+    assert "child" in done.err
+    assert "pool (counting)" in done.err
+    assert (work / "w2" / "whole" / "build" / "left-behind").exists()
+    assert {path.name for path in basedir.iterdir()} - {"__pycache__"} == before
+
+
+def test_the_exit_code_is_the_builds(basedir: Path) -> None:
+    done = buildwright("run", "red", "--config", basedir / "master.cfg")
+    assert done.code == 1
+    assert "it fails" in done.out
+    assert "Build 1: failure" in done.out
+
+
+def test_a_directory_of_its_own_goes_or_stays(basedir: Path, tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    buildwright("run", "red", cwd=basedir, env={"TMPDIR": str(temporary)})
+    assert list(temporary.iterdir()) == []
+    done = buildwright("run", "red", "--keep", cwd=basedir, env={"TMPDIR": str(temporary)})
+    [kept] = temporary.iterdir()
+    assert f"What was built is in {kept}" in done.err
+    assert (kept / "w1" / "red" / "build").is_dir()
+
+
+def test_ctrl_c_stops_the_build(basedir: Path, tmp_path: Path) -> None:
+    running = spawn(tmp_path / "output", "run", "endless", "--config", basedir)
+    eventually(lambda: "\nwaiting\n" in running.text, "its command runs")
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait() == 1
+    assert "<== 0 wait: cancelled" in running.text
+    assert "cancelled: interrupted" in running.text
+
+
+def test_what_is_wrong_is_said(basedir: Path) -> None:
+    assert "did you mean 'whole'" in failed("run", "hole", "--config", basedir)
+    assert "has no worker 'w3'" in failed("run", "whole", "--worker", "w3", "--config", basedir)
+    assert "no step of builder 'whole' gets the codebase 'lib'" in failed(
+        "run", "whole", "--codebase", "lib", "--config", basedir
+    )
+    (basedir / "master.cfg").write_text(CONFIG + "\nc['nonsense'] = 1\n")
+    assert "nonsense" in failed("run", "whole", "--config", basedir)
