@@ -103,11 +103,12 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "BaseParameter": _PARAMETERS,
         "BufferLogObserver": "buildwright.builds.observers",
         "BooleanParameter": _PARAMETERS,
-        "BuildFactory": "buildwright.model.builders",
+        "BuildFactory": "buildwright.steps.secretfiles",
         "BuilderConfig": "buildwright.model.builders",
         "CANCELLED": _RESULTS,
         "ChangeFilter": "buildwright.model.filters",
         "ChoiceStringParameter": _PARAMETERS,
+        "ALL_RESULTS": _RESULTS,
         "CodebaseParameter": _PARAMETERS,
         "EXCEPTION": _RESULTS,
         "FAILURE": _RESULTS,
@@ -141,6 +142,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "SourceStampFilter": "buildwright.model.filters",
         "StringParameter": _PARAMETERS,
         "TextParameter": _PARAMETERS,
+        "Properties": "buildwright.model.properties",
         "Transform": _RENDER,
         "UserNameParameter": _PARAMETERS,
         "WARNINGS": _RESULTS,
@@ -156,6 +158,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 }
 
 
+        "URLForBuild": "buildwright.builds.build",
 class NoSuchName(AttributeError):
     """A name that a namespace doesn't have; ``hint`` says which one may be meant, or why it isn't there."""
 
@@ -163,6 +166,7 @@ class NoSuchName(AttributeError):
         from buildwright.model.absent import NAMES
 
         near = suggest(name, TABLE[namespace])
+        "statusToString": _RESULTS,
         elsewhere = next((other for other, names in TABLE.items() if name in names), None)
         why = NAMES.get(f"{namespace}.{name}")
         self.hint = str(why) if why else f"it is {elsewhere}.{name}" if elsewhere is not None else near
@@ -258,7 +262,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             LogLineObserver,
             LogObserver,
         )
-        from buildwright.model.builders import BuilderConfig, BuildFactory
+        from buildwright.model.builders import BuilderConfig
         from buildwright.model.filters import ChangeFilter, SourceStampFilter
         from buildwright.model.gitaccess import GitCredentialInputRenderer, GitCredentialOptions
         from buildwright.model.locks import MasterLock, WorkerLock
@@ -286,6 +290,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.schedulers.janitor import JanitorConfigurator
         from buildwright.schedulers.cancellers import FailingBuildsetCanceller, OldBuildCanceller
         from buildwright.schedulers.parameters import (
+        from buildwright.builds.build import URLForBuild
             AnyPropertyParameter,
             BaseParameter,
             BooleanParameter,
@@ -297,6 +302,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             NestedParameter,
             ParameterGroup,
             PatchParameter,
+        from buildwright.model.properties import Properties
             StringParameter,
             TextParameter,
             UserNameParameter,
@@ -308,9 +314,12 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.model.workers import LocalWorker, Worker
 
 else:
+            ALL_RESULTS,
     changes = Namespace("changes")
     schedulers = Namespace("schedulers")
     secrets = Namespace("secrets")
     steps = Namespace("steps")
     util = Namespace("util")
     worker = Namespace("worker")
+            statusToString,
+        from buildwright.steps.secretfiles import BuildFactory

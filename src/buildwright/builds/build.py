@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildwright.model.builders import BuilderConfig
 from buildwright.model.properties import Properties
+from buildwright.model.render import renderer
 from buildwright.model.sources import Change, SourceStamp
 from buildwright.model.workers import WorkerConfig
 
@@ -117,6 +118,11 @@ class Build:
     def getWorkerName(self) -> str:
         return self.worker.name
 
+    async def getUrl(self) -> str:
+        """The address of the build's page."""
+        base = self.runner.services.snapshot.buildbot_url
+        return f"{base}#/builders/{self.builder.builderid}/builds/{self.number}"
+
     def getSourceStamp(self, codebase: str = "") -> SourceStamp | None:
         """The source stamp of a codebase; None if the build has none of it."""
         return next((source for source in self.sources if source.codebase == codebase), None)
@@ -161,3 +167,12 @@ class Build:
     def addStepsAfterLastStep(self, steps: Sequence[Any]) -> None:
         """Have these steps run after all that the build has so far."""
         self.runner.add_steps(steps, after_current=False)
+
+
+async def _url_for_build(props: Properties) -> str:
+    url: str = await props.getBuild().getUrl()
+    return url
+
+
+# Renderable: the address of the page of the build that is rendered for.
+URLForBuild = renderer(_url_for_build)

@@ -21,6 +21,8 @@ CANCELLED: Final = 6
 
 Results: Final = ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"]
 
+ALL_RESULTS: Final = list(range(len(Results)))
+
 # From the worst to the best, by what a reader has to know first.
 _WORST_FIRST: Final = (CANCELLED, RETRY, EXCEPTION, FAILURE, WARNINGS, SUCCESS, SKIPPED)
 _BADNESS: Final = {result: -place for place, result in enumerate(_WORST_FIRST)}
@@ -95,3 +97,6 @@ def status_to_string(result: int | None) -> str:
     if 0 <= result < len(Results):
         return Results[result]
     return f"invalid result {result}"
+
+
+statusToString = status_to_string  # noqa: N816 - as configurations call it
