@@ -48,8 +48,10 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "BuildStep": "buildwright.builds.step",
         "CMake": "buildwright.steps.cmake",
         "Compile": "buildwright.steps.warnings",
+        "CompileNewStyle": "buildwright.steps.newstyle",
         "CompositeStepMixin": "buildwright.steps.composite",
         "Configure": "buildwright.steps.shell",
+        "ConfigureNewStyle": "buildwright.steps.newstyle",
         "CopyDirectory": "buildwright.steps.files",
         "Cppcheck": "buildwright.steps.cmake",
         "DELETE": "buildwright.steps.http",
@@ -78,6 +80,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "POST": "buildwright.steps.http",
         "PUT": "buildwright.steps.http",
         "PerlModuleTest": "buildwright.steps.tests",
+        "PerlModuleTestNewStyle": "buildwright.steps.newstyle",
         "PyFlakes": "buildwright.steps.python",
         "PyLint": "buildwright.steps.python",
         "RemoveDirectory": "buildwright.steps.files",
@@ -86,19 +89,26 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "SetPropertiesFromEnv": "buildwright.steps.setproperty",
         "SetProperty": "buildwright.steps.setproperty",
         "SetPropertyFromCommand": "buildwright.steps.setproperty",
+        "SetPropertyFromCommandNewStyle": "buildwright.steps.newstyle",
         "ShellCommand": "buildwright.steps.shell",
+        "ShellCommandNewStyle": "buildwright.steps.newstyle",
         "ShellMixin": "buildwright.builds.shell",
         "ShellSequence": "buildwright.steps.sequence",
-        "Source": "buildwright.steps.source",
         "Sphinx": "buildwright.steps.python",
+        "Source": "buildwright.steps.source",
         "StringDownload": "buildwright.steps.transfer",
+        "SubunitShellCommand": "buildwright.steps.subunit",
         "Test": "buildwright.steps.tests",
+        "TestResults": "buildwright.steps.testresults",
+        "TestNewStyle": "buildwright.steps.newstyle",
         "TreeSize": "buildwright.steps.shell",
         "Trial": "buildwright.steps.trial",
         "Trigger": "buildwright.steps.trigger",
         "WarningCountingShellCommand": "buildwright.steps.warnings",
+        "WarningCountingShellCommandNewStyle": "buildwright.steps.newstyle",
     },
     "util": {
+        "ALL_RESULTS": _RESULTS,
         "AnyPropertyParameter": _PARAMETERS,
         "BaseParameter": _PARAMETERS,
         "BufferLogObserver": "buildwright.builds.observers",
@@ -106,16 +116,19 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "BuildFactory": "buildwright.steps.secretfiles",
         "BuilderConfig": "buildwright.model.builders",
         "CANCELLED": _RESULTS,
+        "CPAN": "buildwright.steps.factories",
         "ChangeFilter": "buildwright.model.filters",
         "ChoiceStringParameter": _PARAMETERS,
-        "ALL_RESULTS": _RESULTS,
+        "Codebase": "buildwright.model.projects",
         "CodebaseParameter": _PARAMETERS,
+        "Distutils": "buildwright.steps.factories",
         "EXCEPTION": _RESULTS,
         "FAILURE": _RESULTS,
         "FailingBuildsetCanceller": "buildwright.schedulers.cancellers",
         "FileParameter": _PARAMETERS,
         "FixedParameter": _PARAMETERS,
         "FlattenList": _RENDER,
+        "GNUAutoconf": "buildwright.steps.factories",
         "GitCredentialInputRenderer": "buildwright.model.gitaccess",
         "GitCredentialOptions": "buildwright.model.gitaccess",
         "IntParameter": _PARAMETERS,
@@ -129,6 +142,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "OldBuildCanceller": "buildwright.schedulers.cancellers",
         "ParameterGroup": _PARAMETERS,
         "PatchParameter": _PARAMETERS,
+        "Properties": "buildwright.model.properties",
+        "Project": "buildwright.model.projects",
         "Property": _RENDER,
         "RETRY": _RESULTS,
         "RemoteCommand": "buildwright.builds.commands",
@@ -142,14 +157,16 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "SourceStampFilter": "buildwright.model.filters",
         "StringParameter": _PARAMETERS,
         "TextParameter": _PARAMETERS,
-        "Properties": "buildwright.model.properties",
         "Transform": _RENDER,
+        "Trial": "buildwright.steps.factories",
+        "URLForBuild": "buildwright.builds.build",
         "UserNameParameter": _PARAMETERS,
         "WARNINGS": _RESULTS,
         "WithProperties": _RENDER,
         "WorkerChoiceParameter": _PARAMETERS,
         "WorkerLock": "buildwright.model.locks",
         "renderer": _RENDER,
+        "statusToString": _RESULTS,
     },
     "worker": {
         "LocalWorker": "buildwright.model.workers",
@@ -158,7 +175,6 @@ TABLE: Final[dict[str, dict[str, str]]] = {
 }
 
 
-        "URLForBuild": "buildwright.builds.build",
 class NoSuchName(AttributeError):
     """A name that a namespace doesn't have; ``hint`` says which one may be meant, or why it isn't there."""
 
@@ -166,7 +182,6 @@ class NoSuchName(AttributeError):
         from buildwright.model.absent import NAMES
 
         near = suggest(name, TABLE[namespace])
-        "statusToString": _RESULTS,
         elsewhere = next((other for other, names in TABLE.items() if name in names), None)
         why = NAMES.get(f"{namespace}.{name}")
         self.hint = str(why) if why else f"it is {elsewhere}.{name}" if elsewhere is not None else near
@@ -220,7 +235,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         )
 
     class steps:  # noqa: N801 - a namespace
-         from buildwright.builds.shell import ShellMixin
+        from buildwright.builds.shell import ShellMixin
         from buildwright.builds.step import BuildStep
         from buildwright.steps.checks import Assert, LogRenderable
         from buildwright.steps.cmake import CMake, Cppcheck
@@ -229,18 +244,38 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.git import Git
         from buildwright.steps.gitforges import Gerrit, GitHub, GitLab
         from buildwright.steps.gitwrite import GitCommit, GitPush, GitTag
-        from buildwright.steps.http import DELETE, GET, HEAD, OPTIONS, POST, PUT, HTTPStep, HTTPStepNewStyle
+        from buildwright.steps.http import (
+            DELETE,
+            GET,
+            HEAD,
+            OPTIONS,
+            POST,
+            PUT,
+            HTTPStep,
+            HTTPStepNewStyle,
+        )
         from buildwright.steps.master import MasterShellCommand
-        from buildwright.steps.python import PyFlakes, PyLint, Sphinx
-        from buildwright.steps.sequence import ShellSequence
         from buildwright.steps.setproperty import (
             SetProperties,
             SetPropertiesFromEnv,
             SetProperty,
             SetPropertyFromCommand,
         )
-        from buildwright.steps.shell import Configure, RemovePYCs, ShellCommand, TreeSize
+        from buildwright.steps.newstyle import (
+            CompileNewStyle,
+            ConfigureNewStyle,
+            PerlModuleTestNewStyle,
+            SetPropertyFromCommandNewStyle,
+            ShellCommandNewStyle,
+            TestNewStyle,
+            WarningCountingShellCommandNewStyle,
+        )
+        from buildwright.steps.python import PyFlakes, PyLint, Sphinx
+        from buildwright.steps.sequence import ShellSequence
         from buildwright.steps.source import Source
+        from buildwright.steps.shell import Configure, RemovePYCs, ShellCommand, TreeSize
+        from buildwright.steps.subunit import SubunitShellCommand
+        from buildwright.steps.testresults import TestResults
         from buildwright.steps.tests import PerlModuleTest, Test
         from buildwright.steps.transfer import (
             FileDownload,
@@ -255,6 +290,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.warnings import Compile, WarningCountingShellCommand
 
     class util:  # noqa: N801 - a namespace
+        from buildwright.builds.build import URLForBuild
         from buildwright.builds.commands import RemoteCommand
         from buildwright.builds.observers import (
             BufferLogObserver,
@@ -266,6 +302,8 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.model.filters import ChangeFilter, SourceStampFilter
         from buildwright.model.gitaccess import GitCredentialInputRenderer, GitCredentialOptions
         from buildwright.model.locks import MasterLock, WorkerLock
+        from buildwright.model.projects import Codebase, Project
+        from buildwright.model.properties import Properties
         from buildwright.model.render import (
             FlattenList,
             Interpolate,
@@ -276,6 +314,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             renderer,
         )
         from buildwright.model.results import (
+            ALL_RESULTS,
             CANCELLED,
             EXCEPTION,
             FAILURE,
@@ -284,13 +323,13 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             SUCCESS,
             WARNINGS,
             Results,
+            statusToString,
         )
         from buildwright.model.retention import Retention
         from buildwright.model.revlinks import RevlinkMatch
         from buildwright.schedulers.janitor import JanitorConfigurator
         from buildwright.schedulers.cancellers import FailingBuildsetCanceller, OldBuildCanceller
         from buildwright.schedulers.parameters import (
-        from buildwright.builds.build import URLForBuild
             AnyPropertyParameter,
             BaseParameter,
             BooleanParameter,
@@ -302,24 +341,22 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             NestedParameter,
             ParameterGroup,
             PatchParameter,
-        from buildwright.model.properties import Properties
             StringParameter,
             TextParameter,
             UserNameParameter,
             WorkerChoiceParameter,
         )
+        from buildwright.steps.factories import CPAN, Distutils, GNUAutoconf, Trial
+        from buildwright.steps.secretfiles import BuildFactory
         from buildwright.steps.sequence import ShellArg
 
     class worker:  # noqa: N801 - a namespace
         from buildwright.model.workers import LocalWorker, Worker
 
 else:
-            ALL_RESULTS,
     changes = Namespace("changes")
     schedulers = Namespace("schedulers")
     secrets = Namespace("secrets")
     steps = Namespace("steps")
     util = Namespace("util")
     worker = Namespace("worker")
-            statusToString,
-        from buildwright.steps.secretfiles import BuildFactory

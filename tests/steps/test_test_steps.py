@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from buildwright.model.results import FAILURE, SUCCESS, WARNINGS
+from buildwright.store import schema
 from tests.steps.conftest import Start
+from tests.support.rig import Rig
 
 # A test that is expected to fail, and doesn't.
 EXPECTED = "use Test::More tests; XX: { local $XX = 'x'; ok 1 }\n".replace("XX", "TO" + "DO")
@@ -101,3 +105,62 @@ builder("b", T(trial="trial3", testpath="lib", tests="pack", env={"PYTHONPATH": 
     assert {"test.0.log", "test.1.log"} & set(built.step("jobs").logs)
     assert b"PYTHONPATH=lib:other\n" in built.log("trial").header
     assert b"PYTHONPATH=lib:unused\n" in built.log("jobs").header
+
+
+CASES = """
+import unittest
+class Case(unittest.TestCase):
+    def test_good(self):
+        pass
+    @unittest.skip("not today")
+    def test_skipped(self):
+        pass
+class Bad(unittest.TestCase):
+    def test_bad(self):
+        self.assertEqual(1, 2, "so it is")
+"""
+
+
+async def results_of(it: Rig, stepid: int) -> dict[str, dict[str, str]]:
+    """A step's test results: {category: {test: value}}."""
+    sets, results, names = schema.test_result_sets, schema.test_results, schema.test_names
+    found = await it.store.fetch(
+        sa.select(sets.c.category, names.c.name, results.c.value)
+        .select_from(sets.join(results, results.c.test_result_setid == sets.c.id))
+        .outerjoin(names, names.c.id == results.c.test_nameid)
+        .where(sets.c.stepid == stepid)
+    )
+    kept: dict[str, dict[str, str]] = {}
+    for category, name, value in found:
+        kept.setdefault(category, {})[name] = value
+    return kept
+
+
+async def test_subunit(start: Start) -> None:
+    it = await start(
+        """
+S = steps.SubunitShellCommand
+run = ["/usr/bin/python3", "-m", "subunit.run"]  # Debian's, which has the package
+text = "printf 'output\\\\ntest: a\\\\nsuccess: a\\\\ntest: b\\\\nfailure: b [\\\\nwhy\\\\n]\\\\n'"
+builder("b", S(command=[*run, "cases"], name="bad"), S(command=[*run, "cases.Case"], name="good"),
+    S(command=text, name="text"), S(command="true", name="none"),
+    S(command="true", name="too-few", failureOnNoTests=True), S(command="exit 3", name="broken"),
+    S(command="printf 'test: a\\\\n'", name="cut"))
+"""
+    )
+    (it.builddir() / "build").mkdir(parents=True)
+    (it.builddir() / "build/cases.py").write_text(CASES)
+    built = await it.build()
+    assert built.outline == [
+        ("bad", FAILURE), ("good", SUCCESS), ("text", FAILURE), ("none", SUCCESS), ("too-few", FAILURE),
+        ("broken", FAILURE), ("cut", WARNINGS),
+    ], built  # fmt: skip
+    assert built.step("bad").state == "test 3 tests 1 passed 1 failed (failure)"
+    assert b"FAILED cases.Bad.test_bad\n" in built.log("bad", "problems").out
+    assert b"so it is" in built.log("bad", "problems").out
+    assert await results_of(it, built.step("bad").id) == {
+        "pass_fail": {"cases.Bad.test_bad": "0", "cases.Case.test_good": "1"},
+        "skip_only": {"cases.Case.test_skipped": "not today"},
+    }
+    assert await results_of(it, built.step("text").id) == {"pass_fail": {"a": "1", "b": "0"}}
+    assert b"can't be read to its end" in built.log("cut", "problems").out

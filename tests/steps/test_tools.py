@@ -1,10 +1,12 @@
 """Steps that run a tool and read what it says, with the real tools."""
 
 import pytest
+import sqlalchemy as sa
 
 from buildwright.model.errors import ConfigErrors
 from buildwright.model.results import FAILURE, SUCCESS, WARNINGS
 from buildwright.plugins import steps
+from buildwright.store import schema
 from tests.steps.conftest import Start
 
 
@@ -136,6 +138,17 @@ builder("b", L(command=[*off, "--enable=E,C0114,W0611", "bad.py"]),
     assert built.step("pylint").state == "pylint convention=1 warning=1 error=1 (failure)"
     assert b"undefined-variable" in built.log("pylint", "error").out
     assert built.step("parseable").state == "pylint convention=1 warning=1 (warnings)"
+    sets, results, paths = schema.test_result_sets.c, schema.test_results, schema.test_code_paths
+    found = await it.store.fetch(
+        sa.select(results.c.value, paths.c.path, results.c.line)
+        .select_from(results.join(paths, paths.c.id == results.c.test_code_pathid))
+        .join(schema.test_result_sets, sets.id == results.c.test_result_setid)
+        .where(sets.stepid == built.step("pylint").id, sets.category == "code_issue")
+    )
+    assert ("E0602: Undefined variable 'missing' (undefined-variable)", "bad.py", 2) in [
+        tuple(row) for row in found
+    ]
+    assert len(found) == 3
     assert built.step("old").state == "pylint convention=1 warning=1 (warnings)"
     assert (built.properties["pylint-error"], built.properties["pylint-total"]) == (0, 0)  # of the last one
 

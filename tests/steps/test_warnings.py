@@ -220,7 +220,8 @@ def test_looking_for_plain_text_first_misses_nothing(pattern: str, lines: list[s
 def test_plain_texts() -> None:
     texts = [plain_text_in(re.compile(pattern)) for pattern in PATTERNS]
     assert texts == [
-        b"warning", b"arning: ", b"w", b"a", None, b".c:[x]", None, b"note", None, None, b"rror", None, b"warning",
+        b"warning", b"arning: ", b"w", b"a", None, b".c:[x]", None, b"note", None, None, b"rror", None,
+        b"warning",
     ]  # fmt: skip
     assert plain_text_in(re.compile(steps.Compile.directoryEnterPattern)) == b": entering directory "
 

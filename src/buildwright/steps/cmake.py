@@ -107,8 +107,8 @@ class Cppcheck(Tool):
         message = self._MESSAGE.match(line)
         return message["severity"] if message else None
 
-    def _examine(self, command: RemoteShellCommand) -> None:
-        super()._examine(command)
+    async def _examine(self, command: RemoteShellCommand) -> None:
+        await super()._examine(command)
         self._found.flush()
         self._found.tell(self, "cppcheck")
 

@@ -31,8 +31,8 @@ class _Linter(ShellCommand):
         """The kind of issue that a line of output reports; None if it is no issue."""
         raise AssertionError("every linter knows its lines")
 
-    def _examine(self, command: RemoteShellCommand) -> None:
-        super()._examine(command)
+    async def _examine(self, command: RemoteShellCommand) -> None:
+        await super()._examine(command)
         self._found.flush()
         self._found.tell(self, self.tool)
 
@@ -93,7 +93,8 @@ class PyLint(_Linter):
 
     Messages are sorted into logs and properties by their category: ``pylint-convention``,
     ``pylint-refactor``, ``pylint-warning``, ``pylint-error``, ``pylint-fatal``, ``pylint-info``. Errors are a
-    failure, others are warnings.
+    failure, others are warnings. With ``store_results`` the messages are also kept as test results, in a set
+    of the category ``code_issue``.
     """
 
     name = tool = "pylint"
@@ -111,14 +112,28 @@ class PyLint(_Linter):
     flunking = ("error", "fatal")
 
     # "a.py:1:0: C0114: text", or parseable: "a.py:1: [C0114(name), function] text", or old: "C:  1, 0: text"
-    _MESSAGE = re.compile(
-        r"(?P<file>.+?):(?P<line>\d+):(?:\d+:)? \[?(?P<kind>[CRWEFI])\d{4}[(:,]"
+    _MESSAGE: ClassVar[re.Pattern[str]] = re.compile(
+        r"(?P<place>(?P<file>.+?):(?P<line>\d+):(?:\d+:)? )\[?(?P<kind>[CRWEFI])\d{4}[(:,]"
         r"|(?P<bare>[CRWEFI])(?:\d{4})?: *\d+(?:, *\d+)?: "
     )
 
+    def __init__(self, store_results: Any = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._store_results = bool(store_results)
+        self._set: int | None = None  # of the stored results
+
+    async def addTestResultSets(self) -> None:
+        if self._store_results:
+            self._set = await self.addTestResultSet("Pylint warnings", "code_issue", "message")
+
     def kind_of(self, stream: str, line: str) -> str | None:
         found = None if stream == STDERR else self._MESSAGE.match(line)
-        return self.CATEGORIES[found["kind"] or found["bare"]] if found else None
+        if found is None:
+            return None
+        if self._set is not None and found["file"]:
+            text = line[found.end("place") :]
+            self.addTestResult(self._set, text, None, found["file"], int(found["line"]))
+        return self.CATEGORIES[found["kind"] or found["bare"]]
 
     def has_failed(self, cmd: RemoteShellCommand) -> bool:
         # Its exit code is a sum: 1 fatal, 2 error, 4 warning, 8 refactor, 16 convention, 32 wrong arguments.
@@ -204,8 +219,8 @@ class Sphinx(Tool):
         self.addLogObserver("stdio", self._found)
         return await super().run()
 
-    def _examine(self, command: RemoteShellCommand) -> None:
-        super()._examine(command)
+    async def _examine(self, command: RemoteShellCommand) -> None:
+        await super()._examine(command)
         self._found.flush()
         self._found.issues["warnings"].write(self, "warnings")
         self.setStatistic("warnings", self._found.total)

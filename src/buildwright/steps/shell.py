@@ -18,11 +18,11 @@ class CommandStep(ShellMixin, BuildStep):
     async def run(self) -> int:
         command = await self.makeRemoteShellCommand()
         await self.runCommand(command)
-        self._examine(command)
+        await self._examine(command)
         result: int = await settle(self.evaluateCommand(command))
         return result
 
-    def _examine(self, command: RemoteShellCommand) -> None:
+    async def _examine(self, command: RemoteShellCommand) -> None:
         """The command has run: take stock of it, before its result is asked for."""
 
     def evaluateCommand(self, cmd: RemoteShellCommand) -> Any:
@@ -89,7 +89,7 @@ class TreeSize(Tool):
     async def makeRemoteShellCommand(self, *args: Any, **overrides: Any) -> RemoteShellCommand:
         return await super().makeRemoteShellCommand(*args, **{**overrides, "collectStdout": True})
 
-    def _examine(self, command: RemoteShellCommand) -> None:
+    async def _examine(self, command: RemoteShellCommand) -> None:
         size = command.stdout.split("\t")[0].strip()
         if size.isdecimal():
             self.size = int(size)

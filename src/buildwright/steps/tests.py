@@ -101,8 +101,8 @@ class PerlModuleTest(Test):
         self.addLogObserver("stdio", self._proved)
         return await super().run()
 
-    def _examine(self, command: RemoteShellCommand) -> None:
-        super()._examine(command)
+    async def _examine(self, command: RemoteShellCommand) -> None:
+        await super()._examine(command)
         found = self._proved
         found.flush()
         if found.total is not None:

@@ -166,8 +166,8 @@ class Trial(Tool):
         self.addLogObserver("stdio", self._found)
         return await super().run()
 
-    def _examine(self, command: RemoteShellCommand) -> None:
-        super()._examine(command)
+    async def _examine(self, command: RemoteShellCommand) -> None:
+        await super()._examine(command)
         found = self._found
         found.flush()
         found.problems.write(self, "problems")

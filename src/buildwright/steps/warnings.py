@@ -278,8 +278,8 @@ class WarningCountingShellCommand(ShellCommand):
         self._run.log("stdio").addStderr(f"suppression file {path}: {trouble}\n")
         return FAILURE
 
-    def _examine(self, command: RemoteShellCommand) -> None:
-        super()._examine(command)
+    async def _examine(self, command: RemoteShellCommand) -> None:
+        await super()._examine(command)
         found = self._warnings
         if found is None:
             return

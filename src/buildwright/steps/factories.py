@@ -1,0 +1,107 @@
+"""Factories for common kinds of projects: the steps that each of them takes, after the one that gets its
+sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from buildwright.model.builders import BuildFactory
+from buildwright.model.errors import error
+from buildwright.steps.shell import Configure, ShellCommand
+from buildwright.steps.tests import PerlModuleTest, Test
+from buildwright.steps.trial import Trial as TrialStep
+from buildwright.steps.warnings import Compile
+
+_DEFAULT: Any = object()
+
+
+class GNUAutoconf(BuildFactory):
+    """``configure``, ``make all``, ``make check``, ``make distcheck``; None leaves one out.
+
+    ``reconf`` runs ``autoreconf -si`` before that, or the command that it is.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        configure: str | Sequence[str] | None = "./configure",
+        configureEnv: Mapping[str, Any] | None = None,
+        configureFlags: Sequence[str] | None = None,
+        reconf: Any = None,
+        compile: Any = _DEFAULT,
+        test: Any = _DEFAULT,
+        distcheck: Any = _DEFAULT,
+    ) -> None:
+        super().__init__([source])
+        if reconf:
+            command = ["autoreconf", "-si"] if reconf is True else reconf
+            self.addStep(ShellCommand(name="autoreconf", command=command, env=dict(configureEnv or {})))
+        if configure is not None:
+            words = configure.split() if isinstance(configure, str) else list(configure)
+            flags = list(configureFlags or ())
+            self.addStep(Configure(command=[*words, *flags], env=dict(configureEnv or {})))
+        if compile is not None:
+            self.addStep(Compile(command=["make", "all"] if compile is _DEFAULT else compile))
+        if test is not None:
+            self.addStep(Test(command=["make", "check"] if test is _DEFAULT else test))
+        if distcheck is not None:
+            self.addStep(Test(command=["make", "distcheck"] if distcheck is _DEFAULT else distcheck))
+
+
+class CPAN(BuildFactory):
+    """A Perl module: ``perl Makefile.PL``, ``make``, ``make test``."""
+
+    def __init__(self, source: Any, perl: str = "perl") -> None:
+        super().__init__([source])
+        self.addStep(Configure(command=[perl, "Makefile.PL"]))
+        self.addStep(Compile(command=["make"]))
+        self.addStep(PerlModuleTest(command=["make", "test"]))
+
+
+class Distutils(BuildFactory):
+    """A Python package with a ``setup.py``: builds it, and runs ``test`` if that is given."""
+
+    def __init__(self, source: Any, python: str = "python", test: Any = None) -> None:
+        super().__init__([source])
+        self.addStep(Compile(command=[python, "./setup.py", "build"]))
+        if test is not None:
+            self.addStep(Test(command=test))
+
+
+class Trial(BuildFactory):
+    """A Python package with a ``setup.py``, tested with Twisted's trial: all ``tests``, or with
+    ``useTestCaseNames`` those of the files that have changed.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        buildpython: Sequence[str] | None = None,
+        trialpython: Sequence[str] | None = None,
+        trial: str | None = None,
+        testpath: str | None = ".",
+        randomly: bool | None = None,
+        recurse: bool | None = None,
+        tests: Any = None,
+        useTestCaseNames: bool = False,
+        env: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__([source])
+        if not tests and not useTestCaseNames:
+            error("Trial has nothing to test", "give it tests='package' or useTestCaseNames=True")
+        env = dict(env or {})
+        self.addStep(Compile(command=[*(buildpython or ["python"]), "./setup.py", "build"], env=env))
+        self.addStep(
+            TrialStep(
+                python=list(trialpython or ()),
+                trial=trial,
+                testpath=testpath,
+                tests=tests,
+                testChanges=useTestCaseNames,
+                randomly=randomly,
+                recurse=recurse,
+                env=env,
+            )
+        )
