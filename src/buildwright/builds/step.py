@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from buildwright.builds.builddata import build_data
 from buildwright.builds.done import DONE, Done
-from buildwright.builds.observers import LogObserver
 from buildwright.builds.encodings import Encoding, encoding_problem
+from buildwright.builds.observers import LogObserver
 from buildwright.model.builders import StepSpec
 from buildwright.model.errors import error, is_collecting, location, suggest
 from buildwright.model.properties import Properties
@@ -152,10 +152,10 @@ class BuildStep:
                 )
         if isinstance(self.name, str) and len(self.name) > NAME_MOST:
             error(f"the step's name {self.name!r} has more than {NAME_MOST} characters", "shorten it")
-        if self.locks and is_plain(self.locks):
-            self.locks = checked_locks(self.locks, f"step {type(self).__name__}: locks")
         if self.logEncoding is not None and (problem := encoding_problem(self.logEncoding)):
             error(f"step {type(self).__name__}: logEncoding: {problem}", "as in logEncoding='latin-1'")
+        if self.locks and is_plain(self.locks):
+            self.locks = checked_locks(self.locks, f"step {type(self).__name__}: locks")
 
     @classmethod
     def known_arguments(cls) -> set[str]:

@@ -25,8 +25,8 @@ import structlog
 
 from buildwright.builds.builddata import ResultSets
 from buildwright.builds.commands import RemoteCommand, RemoteShellCommand
-from buildwright.builds.journal import (
 from buildwright.builds.encodings import Encoding
+from buildwright.builds.journal import (
     COMMAND,
     ONCE,
     TRIGGER,
@@ -63,6 +63,7 @@ from buildwright.store.units.engine import (
     ADD_LOCKS_DURATION,
     FINISH_STEP,
     FORGET_JOURNAL,
+    KEEP_STATISTICS,
     LOCKS_ACQUIRED,
     NEXT_TRY,
     NOTE_ADDED_STEPS,
@@ -133,6 +134,7 @@ class StepRun:
         self._interrupting: asyncio.Task[None] | None = None
         self._stop_wanted: set[asyncio.Future[None]] = set()  # of those who wait with `wait`
         self._state = row.state_string if row is not None else ""
+        self._stored_arguments = row.arguments if row is not None else None
 
     # -- its life -----------------------------------------------------------------------------------------
 
@@ -182,6 +184,7 @@ class StepRun:
         return wanted
 
     def _start_row(self, arguments: bytes | None) -> None:
+        self._stored_arguments = arguments
         now_us = self.services.clock.now_us()
         self._state = self._summary(done=False)
         self.writer.add(
@@ -216,7 +219,17 @@ class StepRun:
             setattr(self.step, name, value)
         for name in set(self.step.all_renderables()) - set(stored["arguments"]):
             setattr(self.step, name, await render(getattr(self.step, name), self.runner.build.properties))
+        self.statistics = stored.get("statistics", {})
         return bool(stored["wanted"])
+
+    def _keep_statistics(self) -> None:
+        """Write a finished step's statistics beside its arguments, for whoever takes the build over."""
+        stored: dict[str, Any] = {"arguments": {}, "wanted": True}
+        if self._stored_arguments is not None:
+            stored = decode(self._stored_arguments)
+        with contextlib.suppress(Unstorable):  # of no use to anybody but this process
+            stored["statistics"] = decode(encode(hide(self.statistics, self.runner.secrets)))
+            self.writer.add(KEEP_STATISTICS(stepid=self.stepid, with_statistics=encode(stored)))
 
     async def _render(self) -> dict[str, Any]:
         """Render the step's arguments in place; gives those that weren't plain."""
@@ -325,6 +338,8 @@ class StepRun:
             ),
             Hint("steps", self.stepid, "finished"),
         )
+        if self.statistics:
+            self._keep_statistics()
         if self._has_locks:
             self.writer.call(free_step_work, self.runner.build.requestid, self.stepid)
         return result
@@ -624,6 +639,10 @@ class StepRun:
         if request.recorded is None:
             return
         for each in logs:
+            if each.observed and each.cut:
+                self._abort_here(
+                    "a log was cut at logMaxSize: what watches it can't be shown all of it again"
+                )
             if each.observed:
                 async for stream, data in command_output(self.services.store, each.logid, request.command_id):
                     each.show(stream, data)
@@ -633,10 +652,6 @@ class StepRun:
     ) -> Any:
         """Work on the master, at most once per try."""
         with self._served():
-            if each.observed and each.cut:
-                self._abort_here(
-                    "a log was cut at logMaxSize: what watches it can't be shown all of it again"
-                )
             request = self._request(ONCE, key)
             if request is None:
                 raise BuildStepCancelled(self._stop)

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from buildwright.config.context import Context, key_text
 from buildwright.config import foreign
+from buildwright.config.context import Context, key_text
 from buildwright.config.network import check_protocols, check_www
 from buildwright.model.errors import shown
 from buildwright.model.properties import Properties, json_problem
@@ -37,13 +37,13 @@ _OTHERS = frozenset(
         "db",
         "db_url",
         "logEncoding",
+        "logMaxSize",
+        "logMaxTailSize",
         "logStore",
         "mq",
         "multiMaster",
         "properties",
         "protocols",
-        "logMaxSize",
-        "logMaxTailSize",
         "secretsProviders",
         "title",
         "titleURL",
@@ -89,13 +89,13 @@ def check_keys(config: Mapping[Any, Any], context: Context, filename: str) -> di
             "buildbotNetUsageData",
         )
     _mq(config.get("mq"), context)
+    _log_limits(config, context, found)
     found["properties"] = _properties(config.get("properties"), context, filename)
     found["secrets_providers"] = _secrets(config.get("secretsProviders"), context)
     found["validation"] = _validation(config.get("validation"), context)
     _database(config, context, found)
     if "www" in config:
         found["www"] = check_www(config["www"], context)
-    _log_limits(config, context, found)
     if "protocols" in config:
         found["protocols"] = check_protocols(config["protocols"], context)
     return found
@@ -130,13 +130,6 @@ def _texts(config: Mapping[Any, Any], context: Context, found: dict[str, Any]) -
                 context.error(f"{key_text('logEncoding')}: there is no encoding {encoding!r}", "logEncoding")
 
 
-def _mq(given: Any, context: Context) -> None:
-    if given is None or not context.wanted(given, dict, "a dict", "mq"):
-        return
-    kind = given.get("type", "simple")
-    if kind != "simple":
-        context.error(
-            f"{key_text('mq', 'type')}: this version knows only 'simple', not {shown(kind)}",
 def _log_limits(config: Mapping[Any, Any], context: Context, found: dict[str, Any]) -> None:
     method = config.get("logCompressionMethod")
     if isinstance(method, str) and method not in foreign.COMPRESSIONS:
@@ -156,6 +149,13 @@ def _log_limits(config: Mapping[Any, Any], context: Context, found: dict[str, An
         context.warn(message, "logMaxTailSize")
 
 
+def _mq(given: Any, context: Context) -> None:
+    if given is None or not context.wanted(given, dict, "a dict", "mq"):
+        return
+    kind = given.get("type", "simple")
+    if kind != "simple":
+        context.error(
+            f"{key_text('mq', 'type')}: this version knows only 'simple', not {shown(kind)}",
             "mq",
             "type",
             hint="remove it",

@@ -236,6 +236,7 @@ class Core:
             forms=lambda: {form.name: form for form in self.force_forms()},
             scheduler_ids=lambda: self.services.registry.schedulers,
             builder_ids=lambda: self.services.registry.builders,
+            validation=lambda: self.snapshot.validation,
         )
 
     def force_forms(self) -> Sequence[ForceScheduler]:
@@ -261,4 +262,3 @@ class Core:
 def _told(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.warning("a look after a hint failed; the sweeper looks again", why=str(error))
-            validation=lambda: self.snapshot.validation,

@@ -15,8 +15,8 @@ from buildwright.model.builders import BuilderConfig
 from buildwright.model.errors import ConfigError
 from buildwright.model.locks import Lock
 from buildwright.model.properties import Properties
-from buildwright.model.secrets import SecretsProvider
 from buildwright.model.revlinks import default_revlink
+from buildwright.model.secrets import SecretsProvider
 from buildwright.model.workers import WorkerConfig
 
 # Schedulers and change sources have their classes above this room; here they are whatever was configured.

@@ -5,7 +5,9 @@ what it has registered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from buildwright.model.results import CANCELLED
@@ -29,12 +31,14 @@ class StoreControl:
         forms: Callable[[], Mapping[str, ForceScheduler]],
         scheduler_ids: Callable[[], Mapping[str, int]],
         builder_ids: Callable[[], Mapping[str, int]],
+        validation: Callable[[], Mapping[str, re.Pattern[str]]] = dict,
     ) -> None:
         self._store = store
         self._now_us = now_us
         self._forms = forms
         self._scheduler_ids = scheduler_ids
         self._builder_ids = builder_ids
+        self._validation = validation
 
     async def force(
         self, scheduler: str, params: Mapping[str, Any], owner: str, key: str | None
@@ -43,7 +47,6 @@ class StoreControl:
         schedulerid = self._scheduler_ids().get(scheduler)
         if form is None or schedulerid is None:
             return None
-        validation: Callable[[], Mapping[str, re.Pattern[str]]] = dict,
         try:
             return await force(
                 self._store,
@@ -54,7 +57,7 @@ class StoreControl:
                 key=key,
                 builder_ids=self._builder_ids(),
                 now_us=self._now_us(),
-        self._validation = validation
+                validation=self._validation(),
             )
         except ForceRefused as refused:
             raise Refused(refused.problems) from None
@@ -77,7 +80,6 @@ class StoreControl:
 
     async def worker_action(self, workerid: int, action: str, reason: str) -> bool:
         match action:
-                validation=self._validation(),
             case "pause":
                 return await self._store.run(units.pause_worker(workerid, reason))
             case "unpause":
