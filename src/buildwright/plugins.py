@@ -20,6 +20,8 @@ _RESULTS: Final = "buildwright.model.results"
 
 TABLE: Final[dict[str, dict[str, str]]] = {
     "changes": {
+        "BitbucketPullrequestPoller": "buildwright.changes.bitbucket",
+        "GitHubPullrequestPoller": "buildwright.changes.github",
         "GitPoller": "buildwright.changes.gitpoller",
         "PBChangeSource": "buildwright.changes.pb",
     },
@@ -214,6 +216,8 @@ class Namespace:
 if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test compares the two
 
     class changes:  # noqa: N801 - a namespace
+        from buildwright.changes.bitbucket import BitbucketPullrequestPoller
+        from buildwright.changes.github import GitHubPullrequestPoller
         from buildwright.changes.gitpoller import GitPoller
         from buildwright.changes.pb import PBChangeSource
 

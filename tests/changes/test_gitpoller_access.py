@@ -35,7 +35,7 @@ async def test_p9_a_key(origin: Origin, tmp_path: Path) -> None:
     spy.chmod(0o755)
     with sshd(tmp_path / "sshd") as server:
         secrets = {"key": server.client_key}
-        access = {"sshPrivateKey": Secret("key"), "sshHostKey": server.host_key}
+        access: dict[str, Any] = {"sshPrivateKey": Secret("key"), "sshHostKey": server.host_key}
         poller = GitPoller(server.url(origin.path), gitbin=str(spy), **access)
         first = await look(poller, tmp_path / "master", secrets)
         new = origin.commit("new")

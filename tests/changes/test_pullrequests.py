@@ -1,0 +1,329 @@
+"""Pollers of pull requests, against servers that speak GitHub's and Bitbucket's APIs as far as they ask."""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from buildwright.changes.base import Found, Poll, PollError, PollingChangeSource
+from buildwright.changes.bitbucket import BitbucketPullrequestPoller
+from buildwright.changes.github import GitHubPullrequestPoller
+from buildwright.model.errors import ConfigErrors
+from buildwright.model.render import Secret
+
+TOKEN = "ghp_0123456789abcdef"
+
+
+def sha(number: int) -> str:
+    return f"{number:040x}"
+
+
+class Forge:
+    """A server whose lists have pages of two."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.left: int | None = None  # requests until the rate limit
+        self.credentials: str | None = None  # what the Authorization header must be
+        self.authorizations: set[str | None] = set()
+        self.elsewhere = ""  # where the next page is said to be
+        self.moved = ""  # where another list is said to have moved
+        self.pulls: dict[int, dict[str, Any]] = {}
+        app = web.Application(middlewares=[self._check])
+        app.router.add_get("/repos/o/r/pulls", self._github_list)
+        app.router.add_get("/repos/o/r/pulls/{number}/files", self._github_files)
+        app.router.add_get("/users/{name}", self._github_user)
+        app.router.add_get("/repositories/o/r/pullrequests", self._bitbucket_list)
+        app.router.add_get("/commit/{hash}", self._bitbucket_commit)
+        app.router.add_get("/repos/o/nonsense/pulls", self._nonsense)
+        app.router.add_get("/repos/o/moved/pulls", self._moved)
+        self.server = TestServer(app)
+
+    @property
+    def url(self) -> str:
+        return str(self.server.make_url("")).rstrip("/")
+
+    @web.middleware
+    async def _check(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        self.asked.append(request.path_qs)
+        self.authorizations.add(request.headers.get("Authorization"))
+        if self.credentials is not None and request.headers.get("Authorization") != self.credentials:
+            return web.json_response({"message": "Bad credentials"}, status=401)
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1700000000"}
+                return web.json_response({"message": "API rate limit exceeded"}, status=403, headers=headers)
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    def _page(self, request: web.Request, items: list[Any]) -> tuple[list[Any], str | None]:
+        page = int(request.query.get("page", "1"))
+        more = len(items) > page * 2
+        following = str(request.url.update_query(page=str(page + 1))) if more else None
+        return items[page * 2 - 2 : page * 2], self.elsewhere or following
+
+    def _listed(self, request: web.Request, items: list[Any]) -> web.Response:
+        found, following = self._page(request, items)
+        headers = {"Link": f'<{following}>; rel="next", <{self.url}>; rel="first"'} if following else {}
+        return web.json_response(found, headers=headers)
+
+    async def _github_list(self, request: web.Request) -> web.Response:
+        assert request.query["state"] == "open"
+        return self._listed(request, list(self.pulls.values()))
+
+    async def _github_files(self, request: web.Request) -> web.Response:
+        return self._listed(request, [{"filename": name} for name in ("a", "b/ü", "c\nd")])
+
+    async def _github_user(self, request: web.Request) -> web.Response:
+        if request.match_info["name"] != "ann":
+            return web.json_response({"message": "Not Found"}, status=404)
+        return web.json_response({"login": "ann", "email": "ann@example.org"})
+
+    async def _bitbucket_list(self, request: web.Request) -> web.Response:
+        found, following = self._page(request, list(self.pulls.values()))
+        return web.json_response({"values": found, **({"next": following} if following else {})})
+
+    async def _bitbucket_commit(self, request: web.Request) -> web.Response:
+        short = request.match_info["hash"]
+        return web.json_response({"hash": short + "0" * (40 - len(short))})
+
+    async def _nonsense(self, request: web.Request) -> web.Response:
+        return web.json_response({"a": 1}) if "per_page" in request.query else web.Response(text="<html>")
+
+    async def _moved(self, request: web.Request) -> web.Response:
+        raise web.HTTPFound(self.moved)
+
+    def github(self, number: int, head: str, user: str | None = "ann", target: str = "main") -> None:
+        base = {"full_name": "o/r", "clone_url": "https://h/o/r.git", "ssh_url": "git@h:o/r.git"}
+        fork = {"full_name": "ann/r", "clone_url": "https://h/ann/r.git", "ssh_url": "git@h:ann/r.git"}
+        self.pulls[number] = {
+            "number": number,
+            "html_url": f"https://h/o/r/pull/{number}",
+            "title": f"Title {number}",
+            "body": None,
+            "user": {"login": user} if user else None,
+            "updated_at": "2026-01-02T03:04:05Z",
+            "head": {"ref": f"topic{number}", "sha": head, "repo": fork if user else None},
+            "base": {"ref": target, "repo": base},
+            "labels": [{"name": "x"}],
+        }
+
+    def bitbucket(self, number: int, head: str) -> None:
+        self.pulls[number] = {
+            "id": number,
+            "title": f"Title {number}",
+            "updated_on": "2026-01-02T03:04:05.123456+00:00",
+            "author": {"display_name": "Ann"},
+            "links": {"html": {"href": f"https://b/o/r/pull-requests/{number}"}},
+            "source": {
+                "branch": {"name": "topic"},
+                "commit": {"hash": head, "links": {"self": {"href": f"{self.url}/commit/{head}"}}},
+                "repository": {"links": {"html": {"href": "https://b/ann/r"}}},
+            },
+            "destination": {"branch": {"name": "main"}},
+        }
+
+
+@pytest.fixture
+async def forge(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Forge]:
+    made = Forge()
+    await made.server.start_server(shutdown_timeout=1)
+    monkeypatch.setattr(BitbucketPullrequestPoller, "address", made.url)
+    yield made
+    await made.server.close()
+
+
+class Polls:
+    """Polls one after another, each with what the last one remembered."""
+
+    def __init__(self, poller: PollingChangeSource) -> None:
+        self.poller = poller
+        self.state: Any = None
+
+    async def __call__(self) -> Found:
+        async def secret(name: str) -> str | None:
+            return {"token": TOKEN}.get(name)
+
+        found = await self.poller.poll(Poll(self.state, Path("unused"), secret))
+        self.state = json.loads(json.dumps(found.state))
+        return found
+
+    async def heads(self) -> list[str | None]:
+        return [change.revision for change in (await self()).changes]
+
+
+def github(forge: Forge, repo: str = "r", **more: Any) -> Polls:
+    return Polls(GitHubPullrequestPoller("o", repo, baseURL=forge.url, **more))
+
+
+async def test_github_tells_of_each_new_head_once(forge: Forge) -> None:
+    for number in range(1, 6):
+        forge.github(number, sha(number))
+    look = github(forge, github_property_whitelist=["github.head.*", "github.number"])
+    found = await look()
+    assert [change.revision for change in found.changes] == [sha(number) for number in range(1, 6)]
+    change = found.changes[0]
+    assert (change.author, change.branch, change.repository) == (
+        "ann <ann@example.org>",
+        "topic1",
+        "https://h/ann/r.git",
+    )
+    assert change.files == ["a", "b/ü", "c\nd"]
+    assert (change.category, change.project) == ("pull", "o/r")
+    assert (change.comments, change.revlink) == ("GitHub Pull Request #1\nTitle 1", "https://h/o/r/pull/1")
+    assert change.when_us == 1_767_323_045_000_000
+    assert change.properties["github.head.sha"] == (sha(1), "Change")
+    assert change.properties["github.number"] == (1, "Change")
+    assert "github.title" not in change.properties
+    assert await look.heads() == []
+    forge.github(2, sha(22))
+    del forge.pulls[3]
+    assert await look.heads() == [sha(22)]
+    assert set(look.state["heads"]) == {"1", "2", "4", "5"}
+
+
+async def test_github_with_a_magic_link_and_of_people_who_are_gone(forge: Forge) -> None:
+    forge.github(1, sha(1))
+    forge.github(2, sha(2), user=None)
+    forge.github(3, sha(3), user="unknown")
+    found = await github(forge, magic_link=True, repository_type="ssh", project="p")()
+    assert {(change.branch, change.repository) for change in found.changes} == {
+        (f"refs/pull/{number}/merge", "git@h:o/r.git") for number in (1, 2, 3)
+    }
+    assert [change.author for change in found.changes] == ["ann <ann@example.org>", "ghost", "unknown"]
+    assert {change.project for change in found.changes} == {"p"}
+    found = await github(forge)()
+    assert found.changes[1].branch == "refs/pull/2/head"
+
+
+async def test_github_filters(forge: Forge) -> None:
+    forge.github(1, sha(1))
+    forge.github(2, sha(2), target="release")
+    assert await github(forge, branches=["release"]).heads() == [sha(2)]
+    assert await github(forge, pullrequest_filter=lambda pull: pull["number"] == 1).heads() == [sha(1)]
+    assert await github(forge, pullrequest_filter=False).heads() == []
+    found = await github(forge, category=lambda change: change["branch"].upper())()
+    assert [change.category for change in found.changes] == ["TOPIC1", "TOPIC2"]
+    with pytest.raises(PollError, match="the function pullrequest_filter failed for 1: KeyError: 'no'"):
+        await github(forge, pullrequest_filter=lambda pull: pull["no"])()
+    with pytest.raises(PollError, match="the function category failed: KeyError: 'no'"):
+        await github(forge, category=lambda change: change["no"])()
+
+
+async def test_p9_the_token_goes_to_its_own_place_only(forge: Forge) -> None:
+    for number in range(1, 4):
+        forge.github(number, sha(number))
+    forge.credentials = f"token {TOKEN}"
+    assert len(await github(forge, token=Secret("token")).heads()) == 3
+    with pytest.raises(
+        PollError, match=r"access is denied \(401: Bad credentials\). Give the poller a token"
+    ):
+        await github(forge)()
+    with pytest.raises(PollError, match="Check the poller's token") as caught:
+        await github(forge, token="wrong")()
+    assert "wrong" not in str(caught.value)
+    with pytest.raises(PollError, match="can't be rendered: SecretMissing"):
+        await github(forge, token=Secret("nothing"))()
+    other = Forge()
+    await other.server.start_server(shutdown_timeout=1)
+    try:
+        forge.elsewhere = f"{other.url}/repos/o/r/pulls?state=open"
+        with pytest.raises(PollError, match="points to another place"):
+            await github(forge, token=Secret("token"))()
+        assert other.asked == []
+        forge.elsewhere, forge.moved = "", f"{other.url}/repos/o/r/pulls?state=open"
+        assert await github(forge, "moved", token=Secret("token")).heads() == []
+        assert len(other.asked) == 1
+        assert other.authorizations == {None}
+    finally:
+        await other.server.close()
+
+
+async def test_a_rate_limit_keeps_what_was_found_before(forge: Forge) -> None:
+    for number in range(1, 5):
+        forge.github(number, sha(number))
+    look = github(forge)
+    forge.left = 0
+    with pytest.raises(
+        PollError, match=r"the rate limit is used up until 22:13:20 UTC\. Give the poller a tok"
+    ):
+        await look()
+    forge.left = 5  # the list's page, two pages of files and the user, and then one more
+    found = await look()
+    assert [change.revision for change in found.changes] == [sha(1)]
+    assert "the rate limit is used up" in found.notice
+    forge.left = None
+    found = await look()
+    assert [change.revision for change in found.changes] == [sha(number) for number in range(2, 5)]
+    assert not found.notice
+
+
+async def test_answers_that_make_no_sense(forge: Forge) -> None:
+    with pytest.raises(PollError, match=r"/repos/o/r2/pulls\S* doesn't exist \(404\)"):
+        await github(forge, "r2")()
+    with pytest.raises(PollError, match="/repos/o/nonsense/pulls gave no list"):
+        await github(forge, "nonsense")()
+    forge.pulls[1] = {"number": 1}
+    with pytest.raises(PollError, match="the answer makes no sense: KeyError: 'head'"):
+        await github(forge)()
+    look = github(forge)
+    await forge.server.close()
+    with pytest.raises(PollError, match="can't be reached"):
+        await look()
+
+
+async def test_bitbucket(forge: Forge) -> None:
+    for number in range(1, 4):
+        forge.bitbucket(number, f"{number}" * 12)
+    auth = ("ann", Secret("token"))
+    forge.credentials = "Basic " + base64.b64encode(f"ann:{TOKEN}".encode()).decode()
+    words: dict[str, Any] = {"auth": auth, "bitbucket_property_whitelist": ["bitbucket.id"], "project": "p"}
+    look = Polls(BitbucketPullrequestPoller("o", "r", category="c", **words))
+    found = await look()
+    full = [f"{number}" * 12 + "0" * 28 for number in range(1, 4)]
+    assert [change.revision for change in found.changes] == full
+    change = found.changes[0]
+    assert (change.author, change.branch, change.repository) == ("Ann", "topic", "https://b/ann/r")
+    assert change.comments == "pull-request #1: Title 1\nhttps://b/o/r/pull-requests/1"
+    assert (change.category, change.project) == ("c", "p")
+    assert change.when_us == 1_767_323_045_123_456
+    assert dict(change.properties) == {"bitbucket.id": (1, "Change")}
+    assert await look.heads() == []
+    forge.bitbucket(2, "a" * 12)
+    assert await look.heads() == ["a" * 12 + "0" * 28]
+    other = Polls(BitbucketPullrequestPoller("o", "r", branch="release", useTimestamps=False, auth=auth))
+    assert await other.heads() == []
+    with pytest.raises(PollError, match=r"Give the poller auth=\(user, password\)"):
+        await Polls(BitbucketPullrequestPoller("o", "r"))()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"branches": "main"}, "branches must be a list of texts"),
+        (
+            {"pullrequest_filter": "x"},
+            "pullrequest_filter must be a function of a pull request, True or False",
+        ),
+        ({"category": 3}, "category must be text or a function"),
+        ({"token": 3}, "token must be text, or a util.Secret"),
+        ({"repository_type": "hg"}, "repository_type must be https, git, ssh, svn, not str 'hg'"),
+        ({"github_property_whitelist": "github.*"}, "github_property_whitelist must be a list of texts"),
+        ({"pollInterval": -1}, "pollInterval must not be negative"),
+    ],
+)
+def test_mistakes_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        GitHubPullrequestPoller("o", "r", **arguments)
+    assert message in str(caught.value)
+
+
+def test_auth_of_bitbucket_is_a_pair() -> None:
+    with pytest.raises(ConfigErrors, match=r"auth must be \(user, password\)"):
+        BitbucketPullrequestPoller("o", "r", auth="ann:secret")
