@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "init": "Make the directory of a new master, with a sample configuration.",
     "start": "Run a master in the foreground.",
     "check": "Tell everything that is wrong with a configuration.",
+    "plan": "Say what a change or a moment would start, and what its builds would do.",
     "run": "Run a builder here and now, without a master.",
     "reload": "Have the running master load its configuration again.",
     "stop": "Stop the running master, at once or when its builds are done.",
