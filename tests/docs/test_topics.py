@@ -106,7 +106,7 @@ async def test_a_unit(tmp_path: Path, store: Store) -> None:
     module = module_of("the-store-and-units.md", "unit.py", tmp_path)
     assert not await store.run(module.pause_worker("nobody"))
     masterid, _ = await store.run(take("here", 0))
-    await store.run(register(masterid, [], ["w1"], {}))
+    await store.run(register(masterid, [], ["w1"]))
     assert await store.run(module.pause_worker("w1"))
     assert not await store.run(module.pause_worker("w1"))
 

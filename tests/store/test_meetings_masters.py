@@ -14,7 +14,7 @@ from buildwright.store.units.buildsets import add_buildset
 from buildwright.store.units.changes import NewChange, add_changes
 from buildwright.store.units.claims import Claimed, Gone, stop_request
 from buildwright.store.units.collapse import collapse
-from buildwright.store.units.registry import BuilderRow, register
+from buildwright.store.units.registry import BuilderRow, CodebaseRow, ProjectRow, register
 from buildwright.store.units.schedulers import Decision, Settlement, Wish, settle
 from tests.store.scenes import NOW, Master, World, both_ways
 from tests.support.stores import started
@@ -123,7 +123,7 @@ def builder(name: str, description: str, *workers: str) -> BuilderRow:
     return BuilderRow(name, description, None, "[]", None, workers)
 
 
-@pytest.mark.parametrize("what", ["projects", "workers", "builders", "changes"])
+@pytest.mark.parametrize("what", ["projects", "codebases", "workers", "builders", "changes"])
 async def test_two_masters_register_the_same_names(world: World, postgres_store_url: str, what: str) -> None:
     """New rows and changed ones alike, whatever the order of the two configurations.
 
@@ -134,20 +134,23 @@ async def test_two_masters_register_the_same_names(world: World, postgres_store_
         one, two = await world.master(), await world.master()
         names = [world.name("b") for _ in range(2)]
         workers = [world.name("w") for _ in range(2)]
-        projects = {world.name("p"): None, world.name("p"): None}
+        projects = [ProjectRow(world.name("p"), "slug", "described") for _ in range(2)]
+        codebases = [CodebaseRow(project.name, "code", "slug") for project in projects]
+        before = [project._replace(description="old") for project in projects]
         known = names if what != "builders" else []
         await world.store.run(
             register(
                 one.id,
                 [builder(name, "old" if what == "changes" else "new") for name in known],
                 workers if what != "workers" else [],
-                projects if what != "projects" else {},
+                (before if what == "changes" else projects) if what != "projects" else [],
+                codebases if what not in ("projects", "codebases") else [],
             )
         )
         rows = [builder(name, "new", *workers) for name in names]
         return (
-            register(one.id, rows, workers, projects),
-            register(two.id, rows[::-1], workers[::-1], dict(reversed(projects.items()))),
+            register(one.id, rows, workers, projects, codebases),
+            register(two.id, rows[::-1], workers[::-1], projects[::-1], codebases[::-1]),
             (names, one, two),
         )
 
@@ -169,10 +172,10 @@ async def test_a_registration_and_a_claim(world: World, postgres_store_url: str)
     async def scene() -> tuple[Unit[Any], Unit[Any], int]:
         master = await world.master()
         names = [world.name("b") for _ in range(2)]
-        ids = await world.store.run(register(master.id, [builder(name, "old") for name in names], [], {}))
+        ids = await world.store.run(register(master.id, [builder(name, "old") for name in names], []))
         builderid = ids.builders[names[0]]
         claim = world.claiming(await world.request(builderid), builderid, await world.worker(master))
-        return register(master.id, [builder(name, "new") for name in names], [], {}), claim, builderid
+        return register(master.id, [builder(name, "new") for name in names], []), claim, builderid
 
     for met in await both_ways(postgres_store_url, world, scene):
         met.ended()

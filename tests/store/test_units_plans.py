@@ -30,8 +30,10 @@ from buildwright.store.units import (
     logs,
     registry,
     schedulers,
+    testresults,
     triggered,
 )
+from buildwright.store.units.builddata import SET_BUILD_DATA
 from buildwright.store.units.buildsets import add_buildset
 from buildwright.store.units.engine import FORGET_JOURNAL, Fence, Part, write
 from tests.support.fill import Size, fill_postgres, fill_sqlite, make_sqlite
@@ -67,6 +69,8 @@ INSERT INTO scheduler_completions (schedulerid, buildsetid)
     SELECT id % 41, id FROM buildsets WHERE id % 97 = 0;
 INSERT INTO scheduler_causes (schedulerid, cause, settled_at) SELECT id % 40, 'c' || id, 1 FROM buildsets;
 INSERT INTO idempotency (key, result, created_at) SELECT 'k' || id, '', 1 FROM buildsets;
+INSERT INTO test_names (builderid, digest, name) SELECT id % 7, id, id FROM steps;
+INSERT INTO test_code_paths (builderid, digest, path) SELECT id % 7, id, id FROM steps;
 INSERT INTO locks (name, max_count) SELECT 'lock' || id, 1 FROM changes WHERE id < 50;
 INSERT INTO lock_claims (lockid, buildrequestid, mode, masterid, queued_at)
     SELECT id % 50, id, 'exclusive', 2, 1 FROM buildrequests WHERE id > 21000;
@@ -115,6 +119,19 @@ def finish(results: int) -> Work[None]:
 
 
 @unit
+def results_of_tests() -> Work[None]:
+    """What steps leave behind, and what is forgotten of it."""
+    stepid, setid = LAST * 10 + SIZE.steps - 1, LAST + 10**6
+    yield SET_BUILD_DATA(buildid=LAST, name="d", value=b"x", length=1, source="s")
+    batch = testresults.Batch(setid, "speed", 1, [testresults.Result("1", "new", "a.py")])
+    yield from testresults.add_results_work(1, [batch])
+    yield from testresults.sets_of_step(stepid).start()
+    yield testresults.COMPLETE_SET(setid=setid)
+    yield from testresults.complete_sets_work(LAST)
+    yield from testresults.forget_sets_work(stepid)
+
+
+@unit
 def lose() -> Work[None]:
     ((workerid,),) = yield WORKER_OF(of_build=LAST)
     losing = lose_builds(
@@ -153,6 +170,7 @@ UNITS: dict[str, Callable[[], Unit[Any]]] = {
     "finish": lambda: finish(0),
     "finish with retry": lambda: finish(5),
     "lose": lose,
+    "results of tests": results_of_tests,
     "end lingering": lambda: claims.end_lingering(LAST),
     "stop": lambda: claims.stop_request(WAITS, "enough", NOW),
     "stop a build": lambda: control.stop_build(LAST, "enough", NOW),
@@ -178,7 +196,7 @@ UNITS: dict[str, Callable[[], Unit[Any]]] = {
     "add changes": lambda: changes.add_changes([changes.NewChange("me", identity="i")], NOW),
     "take a lease": lambda: leases.take("ci.example.org:/srv/ci", NOW),
     "retire": lambda: leases.retire(1, 1, 1),
-    "register": lambda: registry.register(1, [], ["worker-2"], {}),
+    "register": lambda: registry.register(1, [], ["worker-2"]),
     "triggered": lambda: triggered.buildset_results([5, 6]),
     "builds of triggered": lambda: triggered.finished_builds([5, 6]),
 }
@@ -306,7 +324,7 @@ async def _planned(
     return [] if statement.name in WHOLE else bad
 
 
-FILLED = {"buildsets", "buildrequests", "builds", "steps", "logs", "changes", "sourcestamps", "logchunks"}
+FILLED = {"build_data", "test_names", "test_results", "test_result_sets", "buildsets", "buildrequests", "builds", "steps", "logs", "changes", "sourcestamps", "logchunks"}
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -56,10 +56,12 @@ def tables(size: Size, now_us: int = NOW_US) -> Iterator[Table]:
         ("id", "name", "slug", "description"),
         [(1, "pyflakes", "pyflakes", "A checker of Python")],
     )
+    yield "codebases", ("id", "projectid", "name", "slug"), [(1, 1, "main", "main"), (2, 1, "docs", "docs")]
     yield from _people(size)
     yield from _sources(size, now_us)
     yield from _history(size, now_us)
     yield from _details(size, now_us)
+    yield from _left_behind(size)
 
 
 def _people(size: Size) -> Iterator[Table]:
@@ -418,6 +420,75 @@ def _details(size: Size, now_us: int) -> Iterator[Table]:
     )
 
 
+def _left_behind(size: Size) -> Iterator[Table]:
+    """Every detailed build's last step left a report and two sets of results: one test in ten failed."""
+    detailed = range(max(1, size.builds - size.detailed + 1), size.builds + 1)
+    yield (
+        "build_data",
+        ("buildid", "name", "value", "length", "source"),
+        [(buildid, "report", b"\0\xff<b>", 5, "step") for buildid in detailed],
+    )
+    sets: Rows = []
+    results: Rows = []
+    for buildid in detailed:
+        builderid = 1 if buildid % 5 == 0 else 1 + buildid % size.builders
+        stepid = buildid * 10 + size.steps - 1
+        sets += [
+            (buildid, builderid, buildid, stepid, 0, "tests", "pass_fail", "boolean", 9, 1, 10, 1),
+            (buildid + 10**6, builderid, buildid, stepid, 1, None, "speed", "ms", None, None, 1, 0),
+        ]
+        for i in range(1, 11):
+            failed = i == 1 + buildid % 10
+            why = "assert 1 == 2" if failed else None
+            results.append(
+                (builderid, buildid, i, i % 3 + 1, i, i * 1000, str(int(not failed)), why, int(not failed))
+            )
+        results.append((builderid, buildid + 10**6, None, None, None, None, "17.5", None, None))
+    yield (
+        "test_names",
+        ("id", "builderid", "digest", "name"),
+        [(i, 1, str(i), f"tests.test_{i}") for i in range(1, 11)],
+    )
+    yield (
+        "test_code_paths",
+        ("id", "builderid", "digest", "path"),
+        [(i, 1, str(i), f"tests/{i}.py") for i in range(1, 4)],
+    )
+    yield (
+        "test_result_sets",
+        (
+            "id",
+            "builderid",
+            "buildid",
+            "stepid",
+            "number",
+            "description",
+            "category",
+            "value_unit",
+            "tests_passed",
+            "tests_failed",
+            "num_results",
+            "complete",
+        ),
+        sets,
+    )
+    yield (
+        "test_results",
+        (
+            "builderid",
+            "test_result_setid",
+            "test_nameid",
+            "test_code_pathid",
+            "line",
+            "duration_ns",
+            "value",
+            "message",
+            "passed",
+        ),
+        results,
+    )
+
+
 def make_sqlite(path: Path) -> None:
     """An empty database with our tables."""
     connection = sqlite3.connect(path)
@@ -443,7 +514,7 @@ async def fill_postgres(url: str, size: Size, now_us: int = NOW_US) -> None:
     try:
         for name, columns, rows in tables(size, now_us):
             await connection.copy_records_to_table(name, records=rows, columns=list(columns))
-            if "id" in columns and name not in ("steps", "logs"):
+            if "id" in columns and name not in ("steps", "logs", "test_result_sets"):
                 await connection.execute(
                     f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), coalesce(max(id), 1)) FROM {name}"
                 )

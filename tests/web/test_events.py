@@ -115,6 +115,8 @@ NAMES = [
     (Hint("changes", 3, "new"), "changes/3"),
     (Hint("schedulers", 1, "updated"), "schedulers/1"),
     (Hint("projects", 1, "new"), "projects/1"),
+    (Hint("codebases", 1, "update"), "codebases/1"),
+    (Hint("test_result_sets", ID, "completed"), "test_result_sets/300"),
 ]
 # Where Buildbot has another word for it.
 SAID = {

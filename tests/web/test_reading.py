@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from buildwright.web.data import TABLE
-from buildwright.web.logtext import LogPath
+from buildwright.web.resource import Computed, Endpoint
 from tests.support.fill import NOW_US, SECOND, tables
 from tests.support.webserver import Server, execute
 from tests.web.conftest import SMALL, Get, getter
@@ -37,6 +37,9 @@ SAMPLES = {
     "schedulerid": 1,
     "changesourceid": 1,
     "projectid": 1,
+    "codebaseid": 1,
+    "codebasename": "main",
+    "test_result_setid": LAST,
     "projectname": "pyflakes",
     "schedulername": "force",
 }
@@ -49,16 +52,18 @@ def read(each_server: Server, http: aiohttp.ClientSession) -> Get:
 
 def path_of(pattern: str) -> str:
     """A path that the pattern matches, to something that is there."""
+    if "/data/" in pattern:
+        pattern = pattern.replace("s:name", "report")
     return "/".join(str(SAMPLES[part[2:]]) if part[1:2] == ":" else part for part in pattern.split("/"))
 
 
 async def test_every_path_answers(read: Get) -> None:
     for pattern, target in TABLE:
-        if isinstance(target, LogPath):
+        if not isinstance(target, Endpoint | Computed):
             continue
         status, body = await read(path_of(pattern))
-        # The builds that samples name by number are old: they have no steps any more.
-        by_number = "build_number" in pattern and ("/steps" in pattern)
+        # The builds that samples name by number are old: they have no steps and no data any more.
+        by_number = "build_number" in pattern and ("/steps" in pattern or "/data" in pattern)
         assert status == (404 if by_number and not target.collection else 200), (pattern, body)
         if status == 200:
             [plural] = body.keys() - {"meta"}

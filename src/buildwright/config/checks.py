@@ -16,6 +16,7 @@ from buildwright.config.context import Context, key_text
 from buildwright.model.builders import BuilderConfig, StepSpec
 from buildwright.model.errors import Where, error, shown, suggest
 from buildwright.model.locks import LockAccess
+from buildwright.model.projects import Codebase, Project
 from buildwright.model.render import is_renderable
 from buildwright.model.snapshot import WorkerEndpoint, WwwConfig
 from buildwright.model.text import storable
@@ -155,6 +156,59 @@ def _named(kind: str, key: str, given: Sequence[Any], cls: type[Any], context: C
             module = "changes" if key == "change_source" else key
             context.error(message, key, at, hint=f"it is made with a class of `{module}`")
     return _unique(kind, key, ((each.name, each) for each in good), context)
+
+
+def check_projects(config: Mapping[Any, Any], context: Context) -> dict[str, Project]:
+    """The projects by name."""
+    good = _made(config, "projects", Project, "as in util.Project(name='...')", context)
+    return _unique("project", "projects", ((each.name, each) for each in good if each.name), context)
+
+
+def check_codebases(config: Mapping[Any, Any], context: Context) -> dict[tuple[str, str], Codebase]:
+    """The codebases by project and name."""
+    good = _made(config, "codebases", Codebase, "as in util.Codebase(name='...', project='...')", context)
+    by_text = _unique(
+        "codebase",
+        "codebases",
+        ((f"{each.project}/{each.name}", each) for each in good if each.project and each.name),
+        context,
+    )
+    return {(each.project, each.name): each for each in by_text.values()}
+
+
+def _made(config: Mapping[Any, Any], key: str, cls: type[Any], hint: str, context: Context) -> list[Any]:
+    """The objects of a list that are of its class; others are reported."""
+    good = []
+    for at, given in enumerate(_items(config, key, context)):
+        if isinstance(given, cls):
+            good.append(given)
+        else:
+            message = f"{key_text(key, at)} must be a {cls.__name__}, not {shown(given)}"
+            context.error(message, key, at, hint=hint)
+    return good
+
+
+def check_project_names(
+    builders: Mapping[str, BuilderConfig],
+    projects: Mapping[str, Project],
+    codebases: Mapping[tuple[str, str], Codebase],
+    context: Context,
+) -> None:
+    """Builders and codebases belong to projects that exist."""
+    for builder in builders.values():
+        if isinstance(builder.project, str) and builder.project not in projects:
+            error(
+                f"builder {builder.name!r} has the unknown project {builder.project!r}",
+                suggest(builder.project, projects) or "add it to c['projects']",
+                context.at(builder.where, "builders"),
+            )
+    for codebase in codebases.values():
+        if codebase.project and codebase.project not in projects:
+            error(
+                f"codebase {codebase.name!r} has the unknown project {codebase.project!r}",
+                suggest(codebase.project, projects) or "add it to c['projects']",
+                context.at(codebase.where, "codebases"),
+            )
 
 
 def check_references(

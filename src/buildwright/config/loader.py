@@ -131,10 +131,13 @@ def _freeze(
     builders = checks.check_builders(config, context)
     schedulers = checks.check_schedulers(config, context)
     sources = checks.check_change_sources(config, context)
+    projects = checks.check_projects(config, context)
+    codebases = checks.check_codebases(config, context)
     multi_master = found.get("multi_master", False)
     checks.check_references(builders, workers, schedulers, context, whole=whole, multi_master=multi_master)
     locks = checks.check_locks(builders, workers, context)
     if whole:
+        checks.check_project_names(builders, projects, codebases, context)
         www, protocols = found.get("www", WwwConfig()), found.get("protocols", WorkerEndpoint())
         checks.check_ways_in(workers, www, protocols, context)
     if collector.errors or not whole:
@@ -145,6 +148,8 @@ def _freeze(
         "workers": workers,
         "schedulers": schedulers,
         "change_sources": sources,
+        "projects": projects,
+        "codebases": codebases,
     }
     return Snapshot(
         basedir=context.basedir,
@@ -154,6 +159,8 @@ def _freeze(
         schedulers=MappingProxyType(schedulers),
         change_sources=MappingProxyType(sources),
         locks=MappingProxyType(locks),
+        projects=MappingProxyType(projects),
+        codebases=MappingProxyType(codebases),
         fingerprint=digest(content),
         sources=tuple(dict.fromkeys(generation.files)),
         warnings=tuple(_in_order(collector.warnings, path)),

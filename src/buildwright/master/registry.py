@@ -7,7 +7,7 @@ from buildwright.model.snapshot import Snapshot
 from buildwright.model.text import encode_json
 from buildwright.store.base import Store
 from buildwright.store.units.locks import declare
-from buildwright.store.units.registry import BuilderRow, register
+from buildwright.store.units.registry import BuilderRow, CodebaseRow, ProjectRow, register
 
 
 async def registered(store: Store, snapshot: Snapshot, masterid: int, generation: int) -> Registry:
@@ -25,8 +25,12 @@ async def registered(store: Store, snapshot: Snapshot, masterid: int, generation
         )
         for builder in snapshot.builders.values()
     ]
-    projects = {builder.project: None for builder in snapshot.builders.values() if builder.project}
-    ids = await store.run(register(masterid, builders, list(snapshot.workers), projects))
+    projects = [
+        ProjectRow(each.name, each.slug, each.description, each.description_format)
+        for each in snapshot.projects.values()
+    ]
+    codebases = [CodebaseRow(each.project, each.name, each.slug) for each in snapshot.codebases.values()]
+    ids = await store.run(register(masterid, builders, list(snapshot.workers), projects, codebases))
     limits = []
     for lock in snapshot.locks.values():
         if lock.kind == "worker":

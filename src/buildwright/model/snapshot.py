@@ -14,6 +14,7 @@ from typing import Any
 from buildwright.model.builders import BuilderConfig
 from buildwright.model.errors import ConfigError
 from buildwright.model.locks import Lock
+from buildwright.model.projects import Codebase, Project
 from buildwright.model.properties import Properties
 from buildwright.model.revlinks import default_revlink
 from buildwright.model.secrets import SecretsProvider
@@ -59,6 +60,8 @@ class Snapshot:
     change_sources: Mapping[str, ChangeSourceConfig]
     properties: Properties
     locks: Mapping[str, Lock]
+    projects: Mapping[str, Project] = field(default_factory=dict)
+    codebases: Mapping[tuple[str, str], Codebase] = field(default_factory=dict)  # by project and name
     www: WwwConfig = WwwConfig()
     protocols: WorkerEndpoint = WorkerEndpoint()
     db_url: Any = "sqlite:///state.sqlite"  # text, or renderable with Secrets

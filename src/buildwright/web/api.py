@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from buildwright.web import cors, logtext, query, rpc
+from buildwright.web import cors, logtext, query, rawdata, rpc
 from buildwright.web.data import TABLE, Data
 from buildwright.web.errors import ApiError, NotFound
 from buildwright.web.logtext import LogPath
 from buildwright.web.paths import split
+from buildwright.web.rawdata import ValuePath
 from buildwright.web.replies import encode_collection, json_reply, reply, wants_compact
 from buildwright.web.services import WebServices
 
@@ -63,6 +64,8 @@ class Api:
         parameters = query.pairs(request.rel_url.raw_query_string)
         if isinstance(target, LogPath):
             return await logtext.serve(request, target, params, parameters, self._services)
+        if isinstance(target, ValuePath):
+            return await rawdata.serve(target, params, parameters, self._services)
         answer = await self.data.get(target, params, parameters)
         body = await encode_collection(answer.plural, answer.objects, answer.total)
         response = reply(body, compact=wants_compact(request))

@@ -10,11 +10,21 @@ from buildwright.web.errors import NotFound
 from buildwright.web.logtext import LogPath
 from buildwright.web.paths import Params, Table
 from buildwright.web.query import Query
+from buildwright.web.rawdata import ValuePath
 from buildwright.web.resource import Computed, Endpoint, Json, Resource
-from buildwright.web.resources import builders, builds, forms, masters, properties, requests, sources
+from buildwright.web.resources import (
+    builders,
+    builds,
+    forms,
+    leftovers,
+    masters,
+    properties,
+    requests,
+    sources,
+)
 from buildwright.web.services import WebServices
 
-Target = Endpoint | Computed | LogPath
+Target = Endpoint | Computed | LogPath | ValuePath
 
 READ_SECONDS = 20.0
 
@@ -25,6 +35,7 @@ RESOURCES: dict[str, Resource] = {
         masters.SCHEDULER,
         masters.CHANGESOURCE,
         masters.PROJECT,
+        masters.CODEBASE,
         builders.BUILDER,
         builders.WORKER,
         builds.BUILD,
@@ -34,6 +45,7 @@ RESOURCES: dict[str, Resource] = {
         requests.BUILDREQUEST,
         sources.SOURCESTAMP,
         sources.CHANGE,
+        leftovers.TEST_RESULT_SET,
     )
 }
 
@@ -48,13 +60,16 @@ async def _specs(_services: WebServices, _params: Params) -> list[Json]:
 
 
 def _is_collection(target: Target) -> bool:
-    return not isinstance(target, LogPath) and target.collection
+    return isinstance(target, Endpoint | Computed) and target.collection
 
 
 def _spec(path: str, target: Target) -> Json:
     if isinstance(target, LogPath):
         name, plural = "logchunk", "logchunks"
         shown = [memory.MemoryField(*field).describe() for field in _LOGCHUNK.items()]
+    elif isinstance(target, ValuePath):
+        name, plural = "build_data_value", "build_data_values"
+        shown = [memory.MemoryField("value", "binary").describe()]
     elif isinstance(target, Computed):
         name, plural = target.name, target.plural
         shown = [field.describe() for field in memory.fields_of(target.fields).values()]
@@ -82,11 +97,13 @@ def _table() -> Table[Target]:
     table: Table[Target] = Table()
     table.add("/", Computed("/", "rootlink", "rootlinks", True, _rootlinks, {"name": "string"}))
     table.add("/application.spec", Computed("/application.spec", "spec", "specs", True, _specs, _SPEC))
-    for room in (masters, builders, builds, requests, sources, properties, forms):
+    for room in (masters, builders, builds, requests, sources, properties, forms, leftovers):
         for endpoint in room.ENDPOINTS:
             table.add(endpoint.path, endpoint)
     for path in logtext.PATHS:
         table.add(path.path, path)
+    for value in leftovers.VALUES:
+        table.add(value.path, value)
     return table
 
 

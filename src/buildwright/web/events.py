@@ -59,6 +59,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "changes": ("changes/{id}",),
     "schedulers": ("schedulers/{id}",),
     "projects": ("projects/{id}",),
+    "codebases": ("codebases/{id}",),
+    "test_result_sets": ("test_result_sets/{id}",),
 }
 NAMES: dict[str, tuple[Path, ...]] = {
     kind: tuple(tuple(name.split("/")) for name in names) for kind, names in _NAMES.items()

@@ -24,7 +24,6 @@ from buildwright.store.errors import StoreStopped, StoreUnavailable
 from buildwright.web.auth import authorize
 from buildwright.web.data import TABLE, Data
 from buildwright.web.errors import ApiError, NotFound, Refused
-from buildwright.web.logtext import LogPath
 from buildwright.web.paths import Params, split
 from buildwright.web.replies import JSON, json_reply
 from buildwright.web.resource import Computed, Endpoint
@@ -136,12 +135,13 @@ def _resolve(raw_path: str, method: str) -> tuple[Method, Endpoint | Computed, P
     if found is None:
         raise NotFound("there is nothing at this path")
     target, path = found
-    methods = {} if isinstance(target, LogPath) or target.collection else METHODS.get(_plural(target), {})
-    act = methods.get(method)
-    if act is None or isinstance(target, LogPath):
-        known = ", ".join(methods) or "none"
-        raise RpcError(METHOD_NOT_FOUND, f"no such method {method[:60]!r} here; there are: {known}", 501)
-    return act, target, path
+    methods: dict[str, Method] = {}
+    if isinstance(target, Endpoint | Computed) and not target.collection:
+        methods = METHODS.get(_plural(target), {})
+        if method in methods:
+            return methods[method], target, path
+    known = ", ".join(methods) or "none"
+    raise RpcError(METHOD_NOT_FOUND, f"no such method {method[:60]!r} here; there are: {known}", 501)
 
 
 def _plural(target: Endpoint | Computed) -> str:

@@ -1,4 +1,4 @@
-"""What a configuration names, as rows: builders, workers, projects, and which master has them.
+"""What a configuration names, as rows: builders, workers, projects, codebases; and which master has them.
 
 Rows are found by name and never deleted: history refers to them. What a master no longer has is only taken
 off it. New rows are inserted in the order of their names and changed ones in that of their ids, so that two
@@ -7,7 +7,7 @@ masters that come at the same time never wait for each other's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from buildwright.store.unit import Hint, Statement, Work, in_set, insert, unit
 _b = schema.builders.c
 _w = schema.workers.c
 _p = schema.projects.c
+_cb = schema.codebases.c
 _bm = schema.builder_masters.c
 _cw = schema.configured_workers.c
 
@@ -31,6 +32,23 @@ class BuilderRow(NamedTuple):
     tags: str
     project: str | None
     workers: tuple[str, ...]
+
+
+class ProjectRow(NamedTuple):
+    """A project as it is stored."""
+
+    name: str
+    slug: str
+    description: str | None = None
+    description_format: str | None = None
+
+
+class CodebaseRow(NamedTuple):
+    """A configured codebase as it is stored."""
+
+    project: str
+    name: str
+    slug: str
 
 
 _FIND_BUILDERS = Statement(
@@ -68,13 +86,45 @@ _ADD_WORKER = Statement(
         .on_conflict_do_nothing(index_elements=["name"])
     ),
 )
-_FIND_PROJECTS = Statement("registry.find_projects", lambda _dialect: sa.select(_p.id, _p.name))
+_FIND_PROJECTS = Statement(
+    "registry.find_projects",
+    lambda _dialect: sa.select(_p.id, _p.name, _p.slug, _p.description, _p.description_format),
+)
 _ADD_PROJECT = Statement(
     "registry.add_project",
     lambda dialect: (
         insert(dialect, schema.projects)
-        .values(name=sa.bindparam("name"), slug=sa.bindparam("name"))
+        .values(name=sa.bindparam("name"))
         .on_conflict_do_nothing(index_elements=["name"])
+    ),
+)
+_CHANGE_PROJECT = Statement(
+    "registry.change_project",
+    lambda _dialect: (
+        sa.update(schema.projects)
+        .where(_p.id == sa.bindparam("of"))
+        .values(
+            slug=sa.bindparam("to_slug"),
+            description=sa.bindparam("to_description"),
+            description_format=sa.bindparam("to_format"),
+        )
+    ),
+)
+_FIND_CODEBASES = Statement(
+    "registry.find_codebases", lambda _dialect: sa.select(_cb.id, _cb.projectid, _cb.name, _cb.slug)
+)
+_ADD_CODEBASE = Statement(
+    "registry.add_codebase",
+    lambda dialect: (
+        insert(dialect, schema.codebases)
+        .values(projectid=sa.bindparam("projectid"), name=sa.bindparam("name"))
+        .on_conflict_do_nothing(index_elements=["projectid", "name"])
+    ),
+)
+_CHANGE_CODEBASE = Statement(
+    "registry.change_codebase",
+    lambda _dialect: (
+        sa.update(schema.codebases).where(_cb.id == sa.bindparam("of")).values(slug=sa.bindparam("to_slug"))
     ),
 )
 _HELD = Statement(
@@ -115,10 +165,15 @@ class Ids(NamedTuple):
 
 @unit
 def register(
-    masterid: int, builders: Sequence[BuilderRow], workers: Sequence[str], projects: Mapping[str, str | None]
+    masterid: int,
+    builders: Sequence[BuilderRow],
+    workers: Sequence[str],
+    projects: Sequence[ProjectRow] = (),
+    codebases: Sequence[CodebaseRow] = (),
 ) -> Work[Ids]:
     """Store what this master's configuration names; gives the ids. Writes only what differs."""
-    project_ids = yield from _named(_FIND_PROJECTS, _ADD_PROJECT, projects)
+    project_ids = yield from _register_projects(projects)
+    yield from _register_codebases(codebases, project_ids)
     worker_ids = yield from _named(_FIND_WORKERS, _ADD_WORKER, workers)
     known = yield _FIND_BUILDERS()
     names = {row[1] for row in known}
@@ -142,10 +197,54 @@ def register(
                 }
             )
     if changed:
-        yield _CHANGE_BUILDER.many(sorted(changed, key=lambda change: change["of"]))
+        changed.sort(key=lambda change: change["of"])
+        yield _CHANGE_BUILDER.many(changed)
+        for change in changed:
+            yield Hint("builders", change["of"], "update")
     builder_ids = {builder.name: int(rows[builder.name][0]) for builder in builders}
     yield from _assign(masterid, builders, builder_ids, worker_ids)
     return Ids(builder_ids, {name: worker_ids[name] for name in workers}, project_ids)
+
+
+def _register_projects(projects: Sequence[ProjectRow]) -> Work[dict[str, int]]:
+    if not projects:
+        return {}
+    known = {row[1]: tuple(row) for row in (yield _FIND_PROJECTS())}
+    new = sorted({project.name for project in projects} - set(known))
+    if new:
+        yield _ADD_PROJECT.many({"name": name} for name in new)
+        known = {row[1]: tuple(row) for row in (yield _FIND_PROJECTS())}
+    wanted = {int(known[project.name][0]): project for project in projects}
+    changed = [each for each, project in sorted(wanted.items()) if known[project.name][1:] != tuple(project)]
+    if changed:
+        yield _CHANGE_PROJECT.many(
+            {
+                "of": each,
+                "to_slug": wanted[each].slug,
+                "to_description": wanted[each].description,
+                "to_format": wanted[each].description_format,
+            }
+            for each in changed
+        )
+    for each in changed:
+        yield Hint("projects", each, "new" if wanted[each].name in new else "update")
+    return {project.name: each for each, project in wanted.items()}
+
+
+def _register_codebases(codebases: Sequence[CodebaseRow], projects: dict[str, int]) -> Work[None]:
+    if not codebases:
+        return
+    wanted = {(projects[each.project], each.name): each.slug for each in codebases}
+    known = {(row[1], row[2]): (row[0], row[3]) for row in (yield _FIND_CODEBASES())}
+    new = sorted(set(wanted) - set(known))
+    if new:
+        yield _ADD_CODEBASE.many({"projectid": projectid, "name": name} for projectid, name in new)
+        known = {(row[1], row[2]): (row[0], row[3]) for row in (yield _FIND_CODEBASES())}
+    changed = sorted((known[key][0], key) for key, slug in wanted.items() if known[key][1] != slug)
+    if changed:
+        yield _CHANGE_CODEBASE.many({"of": each, "to_slug": wanted[key]} for each, key in changed)
+    for each, key in changed:
+        yield Hint("codebases", each, "new" if key in new else "update")
 
 
 def _assign(

@@ -1,4 +1,4 @@
-"""Masters, projects, schedulers, change sources: who there is, by name."""
+"""Masters, projects, codebases, schedulers, change sources: who there is, by name."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _m = schema.masters.c
 _p = schema.projects.c
 _s = schema.schedulers.c
 _cs = schema.changesources.c
+_cb = schema.codebases.c
 
 MASTER = resource(
     "master",
@@ -95,6 +96,17 @@ PROJECT = resource(
     null_differs=True,
 )
 
+CODEBASE = resource(
+    "codebase",
+    schema.codebases,
+    _cb.id,
+    number("codebaseid", _cb.id),
+    number("projectid", _cb.projectid),
+    text("name", _cb.name),
+    text("slug", _cb.slug),
+    null_differs=True,
+)
+
 _of_builder = sa.exists(
     sa.select(sa.literal_column("1")).where(
         schema.builder_masters.c.masterid == _m.id,
@@ -135,4 +147,13 @@ ENDPOINTS = [
     Endpoint("/projects", PROJECT, True),
     Endpoint("/projects/n:projectid", PROJECT, False, _p.id == path_number("projectid")),
     Endpoint("/projects/i:projectname", PROJECT, False, _p.name == path_text("projectname")),
+    Endpoint("/codebases", CODEBASE, True),
+    Endpoint("/codebases/n:codebaseid", CODEBASE, False, _cb.id == path_number("codebaseid")),
+    Endpoint("/projects/n:projectid/codebases", CODEBASE, True, _cb.projectid == path_number("projectid")),
+    Endpoint(
+        "/projects/n:projectid/codebases/i:codebasename",
+        CODEBASE,
+        False,
+        sa.and_(_cb.projectid == path_number("projectid"), _cb.name == path_text("codebasename")),
+    ),
 ]
