@@ -1,8 +1,11 @@
 """Builds of other builders."""
 
+import json
+
 import pytest
 
 from buildwright.model.results import CANCELLED, EXCEPTION, FAILURE, SUCCESS
+from buildwright.store.units.schedulers import view
 from tests.steps.conftest import BOTH_STORES, Start
 
 CHILDREN = """
@@ -207,3 +210,24 @@ builder("b", Chooser(waitForFinish=True))
     assert built.results == SUCCESS, built
     found = [(await it.builds(child[0]))[0].properties for child in await it.children(built.id)]
     assert [(each["n"], each["who"]) for each in found] == [(1, "b"), (2, "b")]
+
+
+async def test_a_nightly_triggerable_builds_it_later(start: Start) -> None:
+    it = await start(
+        CHILDREN
+        + """
+import datetime
+months = [(datetime.date.today().month + 5) % 12 + 1]  # not in the time of this test
+c["schedulers"].append(schedulers.NightlyTriggerable(name="later", builderNames=["good"], month=months))
+builder("b", steps.Trigger(schedulerNames=["later"], waitForFinish=True, set_properties={"x": 1}))
+""",
+        BOTH,
+    )
+    built = await it.build(sources=[{"codebase": "", "branch": "side", "revision": "abc"}])
+    assert built.results == SUCCESS, built
+    assert built.step("trigger").state == "triggered later"
+    assert await it.children(built.id) == []
+    waiting = await it.store.read(view(it.master.core.services.registry.schedulers["later"]))
+    [trigger] = waiting.completions
+    assert trigger.parent_buildid == built.id
+    assert json.loads(trigger.properties)["x"] == [1, "Trigger"]

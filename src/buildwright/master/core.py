@@ -29,7 +29,8 @@ from buildwright.model.results import RETRY
 from buildwright.model.snapshot import Snapshot
 from buildwright.schedulers.force import ForceScheduler
 from buildwright.schedulers.service import Schedulers
-from buildwright.schedulers.triggerable import Triggerable
+from buildwright.schedulers.tries import Try_Userpass
+from buildwright.schedulers.triggerable import Triggered
 from buildwright.store.base import Store
 from buildwright.store.ids import IdBlocks
 from buildwright.store.unit import Hint
@@ -250,7 +251,7 @@ class Core:
         self, scheduler: str, stamps: Sequence[Mapping[str, Any]], properties: Properties
     ) -> Mapping[str, Any]:
         configured = self.snapshot.schedulers.get(scheduler)
-        if not isinstance(configured, Triggerable):
+        if not isinstance(configured, Triggered):
             raise LookupError(f"there is no Triggerable scheduler {scheduler!r} in the configuration")  # noqa: TRY004
         plan = await configured.plan(stamps, properties)
         return {

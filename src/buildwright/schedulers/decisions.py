@@ -42,6 +42,8 @@ class Upstream:
     results: int
     stampids: tuple[int, ...]
     changeids: tuple[int, ...]
+    parent_buildid: int | None = None  # of the build that triggered it
+    properties: str = "{}"  # JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Fire:
     changes: Sequence[Change] = ()
     changeids: tuple[int, ...] = ()  # of changes that are known by their ids only
     used_changes: frozenset[int] = frozenset()  # of the inbox, unless the cause turns out to be settled
+    properties: str = "{}"  # JSON; the scheduler's own override them
 
 
 @dataclass(frozen=True, slots=True)

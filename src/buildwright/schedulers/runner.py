@@ -156,6 +156,7 @@ class SchedulerRunner:
             stamps=fire.stamps,
             changes=fire.changes,
             changeids=fire.changeids,
+            properties=Properties.from_json(fire.properties),
         )
         return units.Settlement(
             fire.cause, plan.arguments(self._builder_ids()), used_changes=sorted(fire.used_changes)

@@ -149,7 +149,7 @@ class Timed(ChangeFollower, abc.ABC):
         due = due_points(schedule, state["settled"], now_us, self.catchup)
         skips: list[Skip] = []
         if due.skip is not None:
-            skips.append(_skip(*due.skip, "skipped: missed"))
+            skips.append(skipped(*due.skip, "skipped: missed"))
         fires: list[Fire] = []
         seen: frozenset[int] = frozenset()
         if not self.onlyIfChanged:  # they only tell the last revisions
@@ -158,9 +158,9 @@ class Timed(ChangeFollower, abc.ABC):
         for point in due.fire:
             waiting = [arrival for arrival in inbox.arrivals if arrival.id not in used]
             if not enabled:
-                skips.append(_skip(point, point, "skipped: disabled"))
+                skips.append(skipped(point, point, "skipped: disabled"))
             elif self._is_idle(waiting, state) and not self.is_forced(point):
-                skips.append(_skip(point, point, "skipped: no important change"))
+                skips.append(skipped(point, point, "skipped: no important change"))
             else:
                 taken = frozenset(arrival.id for arrival in waiting)
                 fires.append(replace(self.fire_for(waiting, state, f"due:{point}"), used_changes=taken))
@@ -185,7 +185,7 @@ class Timed(ChangeFollower, abc.ABC):
         )
 
 
-def _skip(first: int, last: int, outcome: str) -> Skip:
+def skipped(first: int, last: int, outcome: str) -> Skip:
     return Skip(f"due:{first}" if first == last else f"due:{first}-{last}", outcome)
 
 

@@ -1,7 +1,13 @@
-"""The Triggerable scheduler: started by a Trigger step, and by nothing else.
+"""The schedulers that Trigger steps start: Triggerable at once, NightlyTriggerable at its next time.
 
-The step plans the buildset with :meth:`Triggerable.plan` and adds it in the unit that journals the step,
-so this scheduler has no inbox and nothing to decide.
+The step plans a buildset with :meth:`Triggered.plan` and adds it in the unit that journals the step. That
+of a Triggerable has the builds, so this scheduler has no inbox and nothing to decide.
+
+That of a NightlyTriggerable has no builder, so it is complete at once, and the unit that adds it puts it
+into the scheduler's own inbox: what was triggered is in the store with the step, whatever dies. At a due
+point the newest of these starts one buildset with its sources and properties, and takes the older ones
+along; without any the due point is skipped. Each trigger fires once, because its buildset is part of the
+cause.
 """
 
 from __future__ import annotations
@@ -11,11 +17,13 @@ from typing import Any
 
 from buildwright.model.properties import Properties
 from buildwright.schedulers.base import Scheduler
+from buildwright.schedulers.decisions import Fire, Inbox, Skip, State, Upstream, Verdict, Wishes
 from buildwright.schedulers.plan import Plan, plan_buildset
+from buildwright.schedulers.timed import Nightly, due_points, skipped
 
 
-class Triggerable(Scheduler):
-    """Builds when a Trigger step says so."""
+class Triggered(Scheduler):
+    """A scheduler that a Trigger step can name."""
 
     async def plan(
         self, sourcestamps: Iterable[Mapping[str, Any]] = (), properties: Properties | None = None
@@ -32,7 +40,74 @@ class Triggerable(Scheduler):
         reason = self.reason
         if properties is not None and properties.hasProperty("reason"):
             reason = str(properties.getProperty("reason"))
+        return await self._planned(reason, stamps, properties)
+
+    async def _planned(
+        self, reason: str, stamps: list[dict[str, Any]], properties: Properties | None
+    ) -> Plan:
         return await plan_buildset(self, reason=reason, stamps=stamps, properties=properties)
+
+
+class Triggerable(Triggered):
+    """Builds when a Trigger step says so."""
+
+
+class NightlyTriggerable(Triggered, Nightly):
+    """Builds at the times of a cron expression what a Trigger step has asked for since the last time."""
+
+    @property
+    def wishes(self) -> Wishes:
+        return Wishes(upstreams=(self.name,))
+
+    async def _planned(
+        self, reason: str, stamps: list[dict[str, Any]], properties: Properties | None
+    ) -> Plan:
+        del reason
+        return await plan_buildset(
+            self,
+            reason=f"triggered; {self.what} builds it at its next time",
+            stamps=stamps,
+            properties=properties,
+            builder_names=(),
+        )
+
+    def decide(self, inbox: Inbox, state: State, now_us: int, *, enabled: bool = True) -> Verdict:
+        state = self.activated(state, now_us)
+        schedule = self.schedule(state)
+        due = due_points(schedule, state["settled"], now_us, self.catchup)
+        triggers = [each for each in inbox.upstream if each.parent_buildid is not None]
+        used = {each.buildsetid for each in inbox.upstream if each.parent_buildid is None}  # its own builds
+        skips: list[Skip] = [] if due.skip is None else [skipped(*due.skip, "skipped: missed")]
+        fires: list[Fire] = []
+        for point in due.fire:
+            if not enabled:
+                skips.append(skipped(point, point, "skipped: disabled"))
+            elif not triggers:
+                skips.append(skipped(point, point, "skipped: not triggered"))
+            else:
+                fires.append(self._fire(point, triggers[-1]))
+                used.update(each.buildsetid for each in triggers)
+                triggers = []
+        coming = next(schedule.after(due.settled), None)
+        return Verdict(
+            {**state, "settled": due.settled},
+            fires,
+            skips,
+            used_upstream=frozenset(used),
+            wait=None if coming is None else max(coming - now_us, 0),
+            more=due.more,
+        )
+
+    def _fire(self, point: int, trigger: Upstream) -> Fire:
+        properties = Properties.from_json(trigger.properties)
+        reason = str(properties.getProperty("reason", self.reason))
+        return Fire(
+            f"due:{point}:buildset:{trigger.buildsetid}",
+            reason,
+            trigger.stampids,
+            changeids=trigger.changeids,
+            properties=trigger.properties,
+        )
 
 
 def _told(stamp: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,8 @@ class Completion(NamedTuple):
     results: int
     sourcestampids: tuple[int, ...]
     changeids: tuple[int, ...]
+    parent_buildid: int | None  # of the build that triggered it
+    properties: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,12 @@ READ_INBOX = Statement(
 READ_COMPLETIONS = Statement(
     "schedulers.completions",
     lambda _dialect: (
-        sa.select(_completions.c.buildsetid, _buildsets.c.results)
+        sa.select(
+            _completions.c.buildsetid,
+            _buildsets.c.results,
+            _buildsets.c.parent_buildid,
+            _buildsets.c.properties,
+        )
         .select_from(_completions.join(_buildsets, _buildsets.c.id == _completions.c.buildsetid))
         .where(_completions.c.schedulerid == sa.bindparam("of"))
         .order_by(_completions.c.buildsetid)
@@ -188,7 +195,7 @@ def view(schedulerid: int) -> Work[View]:
     done = yield READ_COMPLETIONS(of=schedulerid)
     if not done:
         return View(bool(enabled), version, state, changes)
-    ids = [buildsetid for buildsetid, _ in done]
+    ids = [row[0] for row in done]
     sources = _grouped((yield READ_SOURCES(ids=ids)))
     causes = _grouped((yield READ_CAUSES(ids=ids)))
     return View(
@@ -197,8 +204,15 @@ def view(schedulerid: int) -> Work[View]:
         state,
         changes,
         [
-            Completion(buildsetid, results, sources.get(buildsetid, ()), causes.get(buildsetid, ()))
-            for buildsetid, results in done
+            Completion(
+                buildsetid,
+                results,
+                sources.get(buildsetid, ()),
+                causes.get(buildsetid, ()),
+                parent_buildid,
+                properties,
+            )
+            for buildsetid, results, parent_buildid, properties in done
         ],
     )
 
