@@ -21,6 +21,7 @@ from buildwright.store import schema
 from buildwright.store.unit import POSTGRESQL, SQLITE, Bound, Hint, Many, Statement, Unit, Work, unit
 from buildwright.store.units import (
     attach,
+    cancelling,
     changes,
     claims,
     collapse,
@@ -197,6 +198,8 @@ UNITS: dict[str, Callable[[], Unit[Any]]] = {
     "take a lease": lambda: leases.take("ci.example.org:/srv/ci", NOW),
     "retire": lambda: leases.retire(1, 1, 1),
     "register": lambda: registry.register(1, [], ["worker-2"]),
+    "what may be superseded": lambda: cancelling.open_sources(["waits-for-arm", "builder-02"]),
+    "what has failed": lambda: cancelling.failed_among(["waits-for-arm", "builder-02"]),
     "triggered": lambda: triggered.buildset_results([5, 6]),
     "builds of triggered": lambda: triggered.finished_builds([5, 6]),
 }
@@ -204,8 +207,9 @@ UNITS: dict[str, Callable[[], Unit[Any]]] = {
 
 PARTIAL = {"waiting_requests", "stopped_requests", "occupying_builds", "one_open_build", "logs_to_tend"}
 """Indexes of what isn't done yet: reading a whole one is fine."""
-WHOLE = {"locks.waiting"}
-"""Statements that read all holders and waiters of locks, once when a master goes."""
+WHOLE = {"locks.waiting", "cancelling.last_before"}
+"""Statements that read all holders and waiters of locks, once when a master goes; and one that goes back from
+the newest change, as far as the oldest request that waits or runs."""
 
 
 def grows(table: str) -> bool:

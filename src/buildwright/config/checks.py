@@ -18,6 +18,7 @@ from buildwright.model.errors import Where, error, shown, suggest
 from buildwright.model.locks import LockAccess
 from buildwright.model.projects import Codebase, Project
 from buildwright.model.render import is_renderable
+from buildwright.model.services import Service
 from buildwright.model.snapshot import WorkerEndpoint, WwwConfig
 from buildwright.model.text import storable
 from buildwright.model.workers import LocalWorker, WorkerConfig
@@ -146,6 +147,25 @@ def check_change_sources(config: Mapping[Any, Any], context: Context) -> dict[st
     return _named("change source", "change_source", given, ChangeSource, context)
 
 
+def check_services(config: Mapping[Any, Any], context: Context) -> dict[str, Service]:
+    """The services by name."""
+    return _named("service", "services", _items(config, "services", context), Service, context)
+
+
+def check_named_builders(
+    services: Mapping[str, Service], builders: Mapping[str, BuilderConfig], context: Context
+) -> None:
+    """Builders that services name exist."""
+    for service in services.values():
+        for name in service.builder_names:
+            if name not in builders:
+                error(
+                    f"service {service.name!r} has the unknown builder {name!r}",
+                    suggest(name, builders) or "add it to c['builders']",
+                    context.at(service.where, "services"),
+                )
+
+
 def _named(kind: str, key: str, given: Sequence[Any], cls: type[Any], context: Context) -> dict[str, Any]:
     good = []
     for at, each in enumerate(given):
@@ -153,7 +173,7 @@ def _named(kind: str, key: str, given: Sequence[Any], cls: type[Any], context: C
             good.append(each)
         else:
             message = f"{key_text(key, at)} must be a {kind}, not {shown(each)}"
-            module = "changes" if key == "change_source" else key
+            module = {"change_source": "changes", "services": "util"}.get(key, key)
             context.error(message, key, at, hint=f"it is made with a class of `{module}`")
     return _unique(kind, key, ((each.name, each) for each in good), context)
 

@@ -27,7 +27,9 @@ _FUNCTIONS: dict[str, str] = {
     "revlink": "revlink",
     "select_next_worker": "select_next_worker",
 }
-_LISTS = frozenset({"builders", "change_source", "codebases", "projects", "schedulers", "workers"})
+_LISTS = frozenset(
+    {"builders", "change_source", "codebases", "projects", "schedulers", "services", "workers"}
+)
 _OTHERS = frozenset(
     {
         "buildbotNetUsageData",

@@ -131,10 +131,13 @@ def _freeze(
     builders = checks.check_builders(config, context)
     schedulers = checks.check_schedulers(config, context)
     sources = checks.check_change_sources(config, context)
+    services = checks.check_services(config, context)
     projects = checks.check_projects(config, context)
     codebases = checks.check_codebases(config, context)
     multi_master = found.get("multi_master", False)
     checks.check_references(builders, workers, schedulers, context, whole=whole, multi_master=multi_master)
+    if builders and not multi_master:
+        checks.check_named_builders(services, builders, context)
     locks = checks.check_locks(builders, workers, context)
     if whole:
         checks.check_project_names(builders, projects, codebases, context)
@@ -150,6 +153,7 @@ def _freeze(
         "change_sources": sources,
         "projects": projects,
         "codebases": codebases,
+        "services": services,
     }
     return Snapshot(
         basedir=context.basedir,
@@ -158,6 +162,7 @@ def _freeze(
         workers=MappingProxyType(workers),
         schedulers=MappingProxyType(schedulers),
         change_sources=MappingProxyType(sources),
+        services=MappingProxyType(services),
         locks=MappingProxyType(locks),
         projects=MappingProxyType(projects),
         codebases=MappingProxyType(codebases),

@@ -27,6 +27,7 @@ from buildwright.model.clock import Clock
 from buildwright.model.properties import Properties
 from buildwright.model.results import RETRY
 from buildwright.model.snapshot import Snapshot
+from buildwright.schedulers.cancelling import Cancelling
 from buildwright.schedulers.force import ForceScheduler
 from buildwright.schedulers.service import Schedulers
 from buildwright.schedulers.tries import Try_Userpass
@@ -73,6 +74,7 @@ class Core:
         self.workers: Workers
         self.schedulers: Schedulers
         self.sources: ChangeSources
+        self.cancelling: Cancelling
         self._sweeper: Sweeper
 
     # -- start and stop --------------------------------------------------------------------------------
@@ -107,12 +109,14 @@ class Core:
             self.basedir,
             intake=lambda: Intake(self.snapshot.codebase_generator, self.snapshot.revlink),
             secret_source=self._secret,
+        self.cancelling = Cancelling(self.store, self.clock, lambda: self.services.registry.builders)
         )
         self._subscribe()
         await self.distributor.start()
         await self.schedulers.start(self.snapshot.schedulers.values())
         self.services.registry.schedulers = dict(self.schedulers.ids)
         await self.sources.start(self.snapshot.change_sources.values())
+        await self.cancelling.start(self.snapshot.services.values())
         self._sweeper = Sweeper(
             [
                 ("membership", self.membership.sweep),
@@ -122,6 +126,7 @@ class Core:
                 ("wishes", self._look_for_wishes),
                 ("schedulers", self.schedulers.poke),
                 ("change sources", self.sources.poke),
+                ("cancellers", self.cancelling.sweep),
                 ("requests", self.distributor.look_at_locks),
                 ("waits", self.bus.sweep),
                 *self._looks,
@@ -133,7 +138,16 @@ class Core:
         """Stop what was started; also after a start that failed."""
         if hasattr(self, "workers"):
             self.workers.close("this master stops")
-        for name in ("_sweeper", "sources", "schedulers", "distributor", "workers", "_ids", "membership"):
+        for name in (
+            "_sweeper",
+            "cancelling",
+            "sources",
+            "schedulers",
+            "distributor",
+            "workers",
+            "_ids",
+            "membership",
+        ):
             service = getattr(self, name, None)
             if service is None:
                 continue
@@ -159,6 +173,7 @@ class Core:
         for seat in self.workers.seats.values():
             seat.config = snapshot.workers.get(seat.name, seat.config)
         await self.sources.reconfigure(snapshot.change_sources.values())
+        self.cancelling.reconfigure(snapshot.services.values())
         self.distributor.configuration_changed()
 
     def _next_generation(self) -> int:
@@ -181,6 +196,8 @@ class Core:
         subscribe = self.bus.subscribe
         for kind in ("changes", "buildsets", "schedulers"):
             subscribe(kind, self.schedulers.on_hints)
+        for kind in ("changes", "buildrequests"):
+            subscribe(kind, self.cancelling.on_hints)
         subscribe("buildrequests", self._on_requests)
         subscribe("locks", lambda _hints: self.distributor.look_at_locks())
         subscribe("workers", self._on_workers)

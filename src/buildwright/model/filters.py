@@ -1,4 +1,4 @@
-"""Filters of changes: which of them a scheduler looks at.
+"""Filters of changes and of source stamps: which of them a scheduler or a canceller looks at.
 
 Everything that is given must match. ``x`` compares with a value or any of a list, ``x_not_eq`` with none of
 them, ``x_re`` matches one regular expression (from the start) of one or a list, ``x_not_re`` none of them,
@@ -9,7 +9,7 @@ kin take a dict of property name to values. ``filter_fn`` asks about the whole c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from buildwright.model.errors import error, shown
@@ -71,6 +71,21 @@ def _no_match(given: Any, what: str) -> _Check:
     return lambda value: not isinstance(value, str) or not any(pattern.match(value) for pattern in unwanted)
 
 
+def _add(checks: list[tuple[str, _Check]], attribute: str, kind: str, value: Any, what: str) -> None:
+    if kind == "eq":
+        checks.append((attribute, _equal(value)))
+    elif kind == "not_eq":
+        checks.append((attribute, _not_equal(value)))
+    elif kind == "re":
+        checks.append((attribute, _matches(value, what)))
+    elif kind == "not_re":
+        checks.append((attribute, _no_match(value, what)))
+    elif callable(value):
+        checks.append((attribute, lambda given: bool(value(given))))
+    else:
+        error(f"{what} must be a function, not {shown(value)}")
+
+
 class ChangeFilter:
     """Says which changes are wanted, by their attributes; what is given must all hold."""
 
@@ -125,31 +140,14 @@ class ChangeFilter:
                 self._add_property_checks(name, value)
             else:
                 attribute, _, kind = name.partition("_")
-                self._add(self._checks, attribute, kind or "eq", value, f"ChangeFilter: {name}")
-
-    @staticmethod
-    def _add(checks: list[tuple[str, _Check]], attribute: str, kind: str, value: Any, what: str) -> None:
-        if kind == "eq":
-            checks.append((attribute, _equal(value)))
-        elif kind == "not_eq":
-            checks.append((attribute, _not_equal(value)))
-        elif kind == "re":
-            checks.append((attribute, _matches(value, what)))
-        elif kind == "not_re":
-            checks.append((attribute, _no_match(value, what)))
-        elif callable(value):
-            checks.append((attribute, lambda given: bool(value(given))))
-        else:
-            error(f"{what} must be a function, not {shown(value)}")
+                _add(self._checks, attribute, kind or "eq", value, f"ChangeFilter: {name}")
 
     def _add_property_checks(self, name: str, value: Any) -> None:
         if not isinstance(value, dict):
             error(f"ChangeFilter: {name} must be a dict of property name to values, not {shown(value)}")
             return
         for key, wanted in value.items():
-            self._add(
-                self._property_checks, key, name.removeprefix("property_"), wanted, f"ChangeFilter: {name}"
-            )
+            _add(self._property_checks, key, name.removeprefix("property_"), wanted, f"ChangeFilter: {name}")
 
     def filter_change(self, change: Change) -> bool:
         """Whether the change passes. An error in a function of the user's is the caller's to name."""
@@ -176,3 +174,57 @@ class ChangeFilter:
 
     def __repr__(self) -> str:
         return f"ChangeFilter({', '.join(f'{name}={value!r}' for name, value in self.criteria.items())})"
+
+
+class SourceStampFilter:
+    """Says which source stamps are wanted; what is given must all hold, as for a :class:`ChangeFilter`.
+
+    ``filter_fn`` gets the whole stamp, a mapping of codebase, project, repository, branch and revision.
+    """
+
+    def __init__(
+        self,
+        filter_fn: Any = None,
+        project_eq: Any = None,
+        project_not_eq: Any = None,
+        project_re: Any = None,
+        project_not_re: Any = None,
+        repository_eq: Any = None,
+        repository_not_eq: Any = None,
+        repository_re: Any = None,
+        repository_not_re: Any = None,
+        branch_eq: Any = UNSET,
+        branch_not_eq: Any = UNSET,
+        branch_re: Any = None,
+        branch_not_re: Any = None,
+        codebase_eq: Any = None,
+        codebase_not_eq: Any = None,
+        codebase_re: Any = None,
+        codebase_not_re: Any = None,
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name not in ("self", "filter_fn")}
+        self.criteria = {
+            name: value
+            for name, value in given.items()
+            if value is not UNSET and (value is not None or name in ("branch_eq", "branch_not_eq"))
+        }
+        if filter_fn is not None and not callable(filter_fn):
+            error(
+                f"SourceStampFilter: filter_fn must be a function, not {shown(filter_fn)}",
+                "it gets a source stamp as a dict",
+            )
+            filter_fn = None
+        self.filter_fn: Callable[[Mapping[str, Any]], Any] | None = filter_fn
+        self._checks: list[tuple[str, _Check]] = []
+        for name, value in self.criteria.items():
+            attribute, _, kind = name.partition("_")
+            _add(self._checks, attribute, kind, value, f"SourceStampFilter: {name}")
+
+    def is_matched(self, stamp: Mapping[str, Any]) -> bool:
+        """Whether the stamp passes. An error in a function of the user's is the caller's to name."""
+        if self.filter_fn is not None and not self.filter_fn(stamp):
+            return False
+        return all(check(stamp.get(attribute)) for attribute, check in self._checks)
+
+    def __repr__(self) -> str:
+        return f"SourceStampFilter({', '.join(f'{name}={value!r}' for name, value in self.criteria.items())})"

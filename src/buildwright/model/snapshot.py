@@ -18,6 +18,7 @@ from buildwright.model.projects import Codebase, Project
 from buildwright.model.properties import Properties
 from buildwright.model.revlinks import default_revlink
 from buildwright.model.secrets import SecretsProvider
+from buildwright.model.services import Service
 from buildwright.model.workers import WorkerConfig
 
 # Schedulers and change sources have their classes above this room; here they are whatever was configured.
@@ -74,6 +75,7 @@ class Snapshot:
     select_next_worker: Callable[..., Any] | None = None
     codebase_generator: Callable[..., Any] | None = None
     revlink: Callable[..., Any] = default_revlink
+    services: Mapping[str, Service] = field(default_factory=dict)
     log_store: str = "files"  # where sealed logs go: files, database, or an object store's URL
     log_encoding: str | Callable[[bytes], str] = "utf-8"
     log_max_size: int | None = None  # bytes of a log that are kept; None: all
