@@ -30,6 +30,7 @@ from buildwright.store.units import (
     locks,
     logs,
     registry,
+    retention,
     schedulers,
     testresults,
     triggered,
@@ -201,6 +202,18 @@ UNITS: dict[str, Callable[[], Unit[Any]]] = {
     "what may be superseded": lambda: cancelling.open_sources(["waits-for-arm", "builder-02"]),
     "what has failed": lambda: cancelling.failed_among(["waits-for-arm", "builder-02"]),
     "triggered": lambda: triggered.buildset_results([5, 6]),
+    "finished builds": lambda: retention.finished_builds(1, 1 << 40, 20),
+    "referenced builds": retention.referenced,
+    "logs of builds": lambda: retention.logs_of([5, 6]),
+    "expire logs": lambda: retention.expire_build(SIZE.builds - 20, NOW),
+    "drop data": lambda: retention.drop_data(5),
+    "cut results": lambda: retention.cut_results(5, 20),
+    "remove a build": lambda: retention.remove_build(5),
+    "unbuilt requests": lambda: retention.unbuilt_requests(1, 0, NOW, 20),
+    "remove unbuilt requests": lambda: retention.remove_unbuilt(1, 0, NOW, 20),
+    "oldest changes": lambda: retention.oldest_changes(0, 20),
+    "last change beyond": lambda: retention.last_beyond(100),
+    "remove changes": lambda: retention.remove_changes([1, 2, 25], NOW),
     "builds of triggered": lambda: triggered.finished_builds([5, 6]),
 }
 
@@ -328,7 +341,20 @@ async def _planned(
     return [] if statement.name in WHOLE else bad
 
 
-FILLED = {"build_data", "test_names", "test_results", "test_result_sets", "buildsets", "buildrequests", "builds", "steps", "logs", "changes", "sourcestamps", "logchunks"}
+FILLED = {
+    "build_data",
+    "test_names",
+    "test_results",
+    "test_result_sets",
+    "buildsets",
+    "buildrequests",
+    "builds",
+    "steps",
+    "logs",
+    "changes",
+    "sourcestamps",
+    "logchunks",
+}
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

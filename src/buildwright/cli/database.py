@@ -13,23 +13,37 @@ from buildwright.cli.faults import Failure, show
 from buildwright.config.loader import load
 from buildwright.model.errors import ConfigErrors
 from buildwright.model.properties import Properties
-from buildwright.model.renderable import render
+from buildwright.model.renderable import SecretMissing, render
+from buildwright.model.secrets import SecretUnavailable
+from buildwright.model.snapshot import Snapshot
 from buildwright.store.base import Store
 from buildwright.store.errors import StoreError
 from buildwright.store.migrate import State, inspect, upgrade
 from buildwright.store.urls import open_store
 
 
-async def database_of(basedir: Path) -> str:
-    """The ``db_url`` of the configuration, with its secrets; raises Failure."""
+def configuration_of(basedir: Path) -> Snapshot:
+    """The configuration; its errors are shown, and end the command."""
     try:
-        snapshot = load(configuration_in(basedir), basedir)
+        return load(configuration_in(basedir), basedir)
     except ConfigErrors as errors:
         show(errors.errors)
         raise click.exceptions.Exit(1) from None
+
+
+async def database_of(basedir: Path) -> str:
+    """The ``db_url`` of the configuration, with its secrets; raises Failure."""
+    return await url_of(configuration_of(basedir))
+
+
+async def url_of(snapshot: Snapshot) -> str:
+    """The ``db_url`` of a configuration, with its secrets."""
     properties = Properties()
     properties.secret_source = snapshot.secret
-    return str(await render(snapshot.db_url, properties))
+    try:
+        return str(await render(snapshot.db_url, properties))
+    except (SecretMissing, SecretUnavailable) as problem:
+        raise Failure(str(problem)) from None
 
 
 @asynccontextmanager
@@ -38,7 +52,14 @@ async def store_of(basedir: Path) -> AsyncIterator[Store]:
 
     ``basedir`` is absolute.
     """
-    db_url = await database_of(basedir)
+    async with opened(basedir, configuration_of(basedir)) as store:
+        yield store
+
+
+@asynccontextmanager
+async def opened(basedir: Path, snapshot: Snapshot) -> AsyncIterator[Store]:
+    """As :func:`store_of`, for a configuration that is loaded."""
+    db_url = await url_of(snapshot)
     try:
         found = await inspect(db_url, basedir)
         if found.state is State.EMPTY:

@@ -22,10 +22,16 @@ SUBCOMMANDS = {
     "stop": "Stop the running master, at once or when its builds are done.",
     "force": "Ask for a build.",
     "builds": "List builds, the newest first.",
+    "try": "Have this working copy's difference built, before it is pushed.",
+    "sendchange": "Tell the master of a change.",
     "log": "Show what a build's commands have printed, also while they print it.",
+    "cleanup": "Remove what the configuration doesn't keep, or tell what that would be.",
     "token": "Make, list and delete API tokens.",
     "upgrade-db": "Make a database's tables, or bring them to this version's.",
 }
+
+MODULES = {"try": "try_job"}
+"""Those whose module can't have the command's name."""
 
 
 class Lazy(click.Group):
@@ -37,7 +43,8 @@ class Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in SUBCOMMANDS:
             return None
-        module = importlib.import_module(f"buildwright.cli.{cmd_name.replace('-', '_')}")
+        name = MODULES.get(cmd_name, cmd_name.replace("-", "_"))
+        module = importlib.import_module(f"buildwright.cli.{name}")
         command: click.Command = module.command
         return command
 

@@ -6,6 +6,7 @@ Every key that the field's configurations know is known here; those that have no
 from __future__ import annotations
 
 import codecs
+import copy
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from buildwright.config.network import check_protocols, check_www
 from buildwright.model.errors import shown
 from buildwright.model.properties import Properties, json_problem
 from buildwright.model.render import is_renderable
+from buildwright.model.retention import Retention, default_retention
 from buildwright.model.secrets import SecretsProvider
 
 _DB_KEYS = frozenset({"db_url", "engine_kwargs"})
@@ -34,6 +36,7 @@ _OTHERS = frozenset(
     {
         "buildbotNetUsageData",
         "buildbotURL",
+        "changeHorizon",
         "collapseRequests",
         "configurators",
         "db",
@@ -46,6 +49,7 @@ _OTHERS = frozenset(
         "multiMaster",
         "properties",
         "protocols",
+        "retention",
         "secretsProviders",
         "title",
         "titleURL",
@@ -96,6 +100,7 @@ def check_keys(config: Mapping[Any, Any], context: Context, filename: str) -> di
     found["secrets_providers"] = _secrets(config.get("secretsProviders"), context)
     found["validation"] = _validation(config.get("validation"), context)
     _database(config, context, found)
+    _retention(config, context, found)
     if "www" in config:
         found["www"] = check_www(config["www"], context)
     if "protocols" in config:
@@ -155,13 +160,13 @@ def _mq(given: Any, context: Context) -> None:
     if given is None or not context.wanted(given, dict, "a dict", "mq"):
         return
     kind = given.get("type", "simple")
-    if kind != "simple":
-        context.error(
-            f"{key_text('mq', 'type')}: this version knows only 'simple', not {shown(kind)}",
-            "mq",
-            "type",
-            hint="remove it",
+    if kind == "wamp":  # what it is for works without it
+        context.warn(
+            f"{key_text('mq')} has no effect: masters meet in their database and need no router", "mq"
         )
+    elif kind != "simple":
+        message = f"{key_text('mq', 'type')} must be 'simple' or 'wamp', not {shown(kind)}"
+        context.error(message, "mq", "type", hint="remove it")
 
 
 def _properties(given: Any, context: Context, filename: str) -> Properties:
@@ -197,6 +202,30 @@ def _secrets(given: Any, context: Context) -> tuple[SecretsProvider, ...]:
                 hint="as in secrets.SecretInAFile(dirname='...')",
             )
     return tuple(good)
+
+
+def _retention(config: Mapping[Any, Any], context: Context, found: dict[str, Any]) -> None:
+    given, horizon = config.get("retention"), config.get("changeHorizon")
+    if given is not None:
+        if not isinstance(given, Retention):
+            context.error(
+                f"{key_text('retention')} must be a util.Retention, not {shown(given)}",
+                "retention",
+                hint="as in util.Retention(logs=timedelta(days=90))",
+            )
+            return
+        found["retention"] = given
+    if horizon is None or not context.wanted(horizon, int, "a number or None", "changeHorizon"):
+        return
+    if horizon < 0:
+        context.error(f"{key_text('changeHorizon')} must not be negative, and is {horizon}", "changeHorizon")
+    elif given is not None and given.max_changes is not None:
+        message = "both c['changeHorizon'] and the max_changes of c['retention'] are given"
+        context.error(message, "changeHorizon", hint="remove one of them")
+    else:
+        kept = copy.copy(given) if given is not None else default_retention()
+        kept.max_changes = horizon
+        found["retention"] = kept
 
 
 def _validation(given: Any, context: Context) -> dict[str, re.Pattern[str]]:

@@ -15,6 +15,7 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -25,10 +26,12 @@ from buildwright.logs.reader import LogReader
 from buildwright.logs.seal import Sealer
 from buildwright.master.core import Core
 from buildwright.master.membership import BasedirLock
+from buildwright.master.retention import Retainer
 from buildwright.master.serving import Serving, token_hashes
 from buildwright.model.clock import Clock, SystemClock
 from buildwright.model.properties import Properties
-from buildwright.model.renderable import render
+from buildwright.model.renderable import SecretMissing, render
+from buildwright.model.secrets import SecretUnavailable
 from buildwright.model.snapshot import Snapshot
 from buildwright.model.workers import LocalWorker
 from buildwright.store.base import Store
@@ -69,6 +72,7 @@ class Master:
         self.serving: Serving
         self.local_workers: LocalWorkers
         self._sealer: Sealer
+        self._retainer: Retainer
 
     # -- start and stop --------------------------------------------------------------------------------
 
@@ -98,7 +102,10 @@ class Master:
             basedir=self.basedir,
             snapshot=snapshot,
             bus=self.bus,
-            looks=[("logs", self._tend_logs)],
+            looks=[("logs", self._tend_logs), ("retention", self._retain)],
+        )
+        self._retainer = Retainer(
+            self.store, self.clock, lambda: self.snapshot.retention, lambda: self.core.membership.masterid
         )
         self._passwords, self._tokens = await _secrets(snapshot)
         await self.core.start()
@@ -160,12 +167,13 @@ class Master:
         snapshot = await asyncio.to_thread(load, self.basedir / self.config_file, self.basedir)
         for warning in snapshot.warnings:
             log.warning(warning.message, file=warning.file, line=warning.line, hint=warning.hint)
+        log.info("what is kept", rule=snapshot.retention.text)
         return snapshot
 
     async def _open_store(self, snapshot: Snapshot) -> Store:
         properties = Properties()
         properties.secret_source = snapshot.secret
-        db_url = str(await render(snapshot.db_url, properties))
+        db_url = await _text(snapshot.db_url, properties)
         found = await inspect(db_url, self.basedir)
         if found.state is State.EMPTY:
             await upgrade(db_url, self.basedir)
@@ -193,6 +201,9 @@ class Master:
         elif local:
             log.warning("local workers need a port: set c['www'] = {'port': ...} or c['protocols']")
 
+    async def _retain(self) -> None:
+        await self._retainer.look()
+
     def _tend_logs(self) -> None:
         if self._sealing is None or self._sealing.done():
             if self._sealing is not None and not self._sealing.cancelled() and self._sealing.exception():
@@ -212,6 +223,7 @@ class Master:
             snapshot=lambda: self.snapshot,
             now_us=self.clock.now_us,
             force_forms=self.core.force_forms,
+            try_schedulers=self.core.try_schedulers,
             unready=self._unready,
             tokens=lambda: self._tokens,
             gauges=self._gauges,
@@ -241,9 +253,17 @@ async def _secrets(snapshot: Snapshot) -> tuple[dict[str, str], dict[str, str]]:
     properties = Properties()
     properties.secret_source = snapshot.secret
     passwords = {
-        name: str(await render(worker.password, properties))
+        name: await _text(worker.password, properties)
         for name, worker in snapshot.workers.items()
         if worker.password is not None
     }
-    tokens = {name: str(await render(token, properties)) for name, token in snapshot.www.tokens.items()}
+    tokens = {name: await _text(token, properties) for name, token in snapshot.www.tokens.items()}
     return passwords, token_hashes(tokens)
+
+
+async def _text(value: Any, properties: Properties) -> str:
+    """What a value of the configuration renders to; raises CannotStart for a secret that isn't there."""
+    try:
+        return str(await render(value, properties))
+    except (SecretMissing, SecretUnavailable) as problem:
+        raise CannotStart(str(problem)) from None

@@ -16,6 +16,7 @@ from buildwright.model.errors import ConfigError
 from buildwright.model.locks import Lock
 from buildwright.model.projects import Codebase, Project
 from buildwright.model.properties import Properties
+from buildwright.model.retention import Retention, default_retention
 from buildwright.model.revlinks import default_revlink
 from buildwright.model.secrets import SecretsProvider
 from buildwright.model.services import Service
@@ -80,6 +81,7 @@ class Snapshot:
     log_encoding: str | Callable[[bytes], str] = "utf-8"
     log_max_size: int | None = None  # bytes of a log that are kept; None: all
     log_max_tail_size: int | None = None  # bytes of its end that are kept beyond that
+    retention: Retention = field(default_factory=default_retention)
     validation: Mapping[str, Any] = field(default_factory=dict)  # name -> compiled pattern
     secrets_providers: Sequence[SecretsProvider] = ()
     fingerprint: str = ""

@@ -88,6 +88,12 @@ ADD = Statement(
         .returning(_changes.c.id)
     ),
 )
+FORGOTTEN = Statement(
+    "changes.forgotten",
+    lambda dialect: sa.select(schema.idempotency.c.key, schema.idempotency.c.result).where(
+        in_set(schema.idempotency.c.key, "keys")(dialect)
+    ),
+)
 TELL_SCHEDULERS = Statement(
     "changes.tell_schedulers",
     lambda dialect: insert(dialect, schema.scheduler_changes).from_select(
@@ -103,6 +109,11 @@ TELL_SCHEDULERS = Statement(
 )
 
 
+def forgotten_key(identity: str) -> str:
+    """What is left of a change that was removed: it is not taken again."""
+    return f"change:{identity}"
+
+
 def add_changes_work(changes: Sequence[NewChange], now_us: int) -> Work[list[Taken]]:
     """Part of a unit: store these changes in their order, except those whose identity is known."""
     changes = [_identified(change) for change in changes]
@@ -110,6 +121,10 @@ def add_changes_work(changes: Sequence[NewChange], now_us: int) -> Work[list[Tak
     identities = sorted({change.identity for change in changes if change.identity is not None})
     if identities:
         known = dict((yield KNOWN(identities=identities)))
+        keys = {forgotten_key(each): each for each in identities if each not in known}
+        if keys:
+            for key, changeid in (yield FORGOTTEN(keys=sorted(keys))):
+                known[keys[key]] = int(changeid)
     fresh = [change for change in changes if change.identity is None or change.identity not in known]
     stampids = yield from sourcestamp_ids(
         [

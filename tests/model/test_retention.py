@@ -1,0 +1,95 @@
+"""What is kept: the rule, its errors, and its judgement of one builder's builds."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from buildwright.model.errors import ConfigErrors
+from buildwright.model.results import FAILURE, SUCCESS, WARNINGS
+from buildwright.model.retention import STAYS, Finished, Retention, Verdict, Walk, default_retention
+from buildwright.schedulers.janitor import JanitorConfigurator
+
+DAY = 86_400_000_000
+NOW = 20_000 * DAY
+
+
+def judged(rule: Retention, results: list[int], *, has_text: bool = True, as_of: int = NOW) -> list[Verdict]:
+    """One build a day, the newest first, which ended just now."""
+    walk = Walk(rule, as_of)
+    builds = [
+        Finished(100 - age, 100 - age, NOW - age * DAY, result, has_text, True)
+        for age, result in enumerate(results)
+    ]
+    return [walk.judge(build) for build in builds]
+
+
+def test_by_age_and_by_number_whatever_is_beyond_either_goes() -> None:
+    rule = Retention(builds=timedelta(days=5), max_builds=4, max_logs=2, keep=0, keep_good=False)
+    verdicts = judged(rule, [FAILURE] * 7)
+    assert [goes for goes, *_ in verdicts] == [False] * 4 + [True] * 3
+    assert [logs for _, logs, _ in verdicts] == [False, False, True, True, False, False, False]
+    by_age = Retention(builds=timedelta(days=2), max_builds=4, keep=0, keep_good=False)
+    assert [goes for goes, *_ in judged(by_age, [FAILURE] * 5)] == [False, False, True, True, True]
+
+
+def test_the_newest_and_the_last_good_one_stay_whole() -> None:
+    rule = Retention(builds=1, keep=2)
+    verdicts = judged(rule, [FAILURE, FAILURE, FAILURE, WARNINGS, SUCCESS, FAILURE])
+    assert [goes for goes, *_ in verdicts] == [False, False, True, False, True, True]
+    assert judged(rule, [SUCCESS, FAILURE, FAILURE])[2][0]
+
+
+def test_data_goes_by_its_own_age_and_expired_logs_dont_go_again() -> None:
+    rule = Retention(build_data=timedelta(days=1), logs=timedelta(days=1), keep=0, keep_good=False)
+    assert judged(rule, [SUCCESS, SUCCESS]) == [STAYS, Verdict(logs_go=True, data_goes=True)]
+    assert judged(rule, [SUCCESS, SUCCESS], has_text=False)[1] == Verdict(data_goes=True)
+
+
+def test_builders_have_rules_of_their_own() -> None:
+    own, other = Retention(max_builds=3), Retention(max_builds=4)
+    rule = Retention(logs=1.5, builders={"nightly-*": own, "nightly-b": other})
+    assert rule.logs == 1_500_000
+    assert rule.of("nightly-b") is own
+    assert rule.of("commits") is rule
+    assert "nightly-*" in rule.text
+
+
+def test_the_default_keeps_all_but_the_logs_of_old_builds() -> None:
+    assert default_retention().text == "logs: 365 days; build data: all; builds: all; changes: all"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"logs": "90"}, "logs must be an age"),
+        ({"builds": timedelta(0)}, "builds must be an age above 0"),
+        ({"keep": -1}, "keep must not be negative"),
+        ({"max_builds": 1.5}, "max_builds must be a number"),
+        ({"builders": {"b": 3}}, "builders['b'] must be a util.Retention"),
+        ({"builders": {"b": Retention(max_changes=3)}}, "can't have 'max_changes'"),
+    ],
+)
+def test_what_is_wrong_is_said(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        Retention(**wrong)  # type: ignore[arg-type]
+    assert said in str(caught.value)
+
+
+def test_a_janitor_measures_ages_at_its_times() -> None:
+    janitor = JanitorConfigurator(logHorizon=timedelta(days=7), hour=3, dayOfWeek=6, timezone=UTC)
+    config: dict[str, object] = {}
+    janitor.configure(config)
+    rule = config["retention"]
+    assert isinstance(rule, Retention)
+    sunday = datetime(2026, 11, 22, 3, tzinfo=UTC)
+    later = sunday + timedelta(days=4)
+    assert rule.as_of(int(later.timestamp() * 1e6)) == sunday.timestamp() * 1e6
+    walk = Walk(rule, rule.as_of(int(later.timestamp() * 1e6)))
+    at = int((sunday - timedelta(days=6)).timestamp() * 1e6)
+    assert walk.judge(Finished(2, 2, at, SUCCESS, True, True)) == STAYS
+    assert walk.judge(Finished(1, 1, at - 2 * DAY, SUCCESS, True, True)) == Verdict(logs_go=True)
+
+
+def test_a_janitor_beside_a_rule_is_an_error() -> None:
+    with pytest.raises(ConfigErrors, match="remove one of them"):
+        JanitorConfigurator(logHorizon=timedelta(days=7)).configure({"retention": Retention()})
