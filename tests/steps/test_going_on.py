@@ -276,3 +276,37 @@ builder("b", steps.SetProperty("warnings-count", 5), steps.Compile(command=comma
     assert (built.attempt, built.step("compile").tries) == (1, 0)
     assert built.log("compile", "warnings (2)").out == b"b.c:1: warning: first\nb.c:2: warning: second\n"
     assert built.properties["warnings-count"] == 7
+
+
+async def test_statistics_of_finished_steps(start: Start) -> None:
+    """They are summed up with those of the steps that another master has run."""
+    it = await start(
+        f"""
+class Counts(steps.ShellCommand):
+    def evaluateCommand(self, cmd):
+        self.setStatistic("things", 2)
+        return util.SUCCESS
+class Sums(steps.BuildStep):
+    async def run(self):
+        add = lambda one, other: one + other
+        names = ("things", "warnings", "none")
+        self.setProperty("sums", [self.build.getSummaryStatistic(name, add) for name in names])
+        self.setProperty("from", self.build.getSummaryStatistic("things", add, 10))
+        return util.SUCCESS
+builder("b", steps.Compile(command="echo warning: x"), Counts(command="true", name="one"),
+    steps.Compile(command="echo warning: y", workdir=util.Property("buildername")),
+    steps.ShellCommand(command={HOLD}, name="hold"), Counts(command="true", name="two"), Sums(name="sums"))
+"""
+    )
+    request = await it.submit()
+    await it.until_output(request, b"\n", "o")
+
+    async def holds() -> bool:
+        return any(step.name == "hold" for build in await it.builds(request) for step in build.steps)
+
+    await it.until("steps", holds)
+    await it.restart()
+    await let_go(it)
+    built = await it.finished(request)
+    assert built.results == SUCCESS, built
+    assert (built.properties["sums"], built.properties["from"]) == ([4, 2, None], 14)

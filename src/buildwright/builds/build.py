@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from buildwright.model.builders import BuilderConfig
@@ -106,6 +106,19 @@ class Build:
 
     async def render(self, value: Any) -> Any:
         return await self.properties.render(value)
+
+    def getSummaryStatistic(
+        self, name: str, summary_fn: Callable[[Any, Any], Any], initial_value: Any = None
+    ) -> Any:
+        """A statistic of all steps so far, put together: ``summary_fn(total, next)``, step by step. It begins
+        with ``initial_value``, or with the first step's value; None if no step has it.
+        """
+        total = initial_value
+        for step in self.executedSteps:
+            if step.hasStatistic(name):
+                value = step.getStatistic(name)
+                total = value if total is None else summary_fn(total, value)
+        return total
 
     # -- where it comes from ------------------------------------------------------------------------------
 

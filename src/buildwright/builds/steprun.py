@@ -219,7 +219,7 @@ class StepRun:
             setattr(self.step, name, value)
         for name in set(self.step.all_renderables()) - set(stored["arguments"]):
             setattr(self.step, name, await render(getattr(self.step, name), self.runner.build.properties))
-        self.statistics = stored.get("statistics", {})
+        self.statistics = reveal(stored.get("statistics", {}), secrets)
         return bool(stored["wanted"])
 
     def _keep_statistics(self) -> None:
@@ -363,6 +363,7 @@ class StepRun:
         self._tries += 1
         self._journal = Journal(self.stepid, self._tries)
         self._entries = []
+        self.statistics = {}
         self._noticed = False
         self.writer.add(
             NEXT_TRY(stepid=self.stepid, new_try=self._tries), FORGET_JOURNAL(of_stepid=self.stepid)

@@ -381,7 +381,8 @@ steps = sa.Table(
     _text("urls", "[]"),
     _flag("hidden"),
     sa.Column("fingerprint", Text),
-    sa.Column("arguments", Bytes),  # what its renderables rendered to, and the doStepIf decision (msgpack)
+    # msgpack: what its renderables rendered to, the doStepIf decision; and its statistics, when it has ended
+    sa.Column("arguments", Bytes),
     # The build's properties as they were at the step's start, kept from its first property write on; NULL:
     # unchanged.
     sa.Column("properties_before", Text),

@@ -184,6 +184,14 @@ KEEP_PROPERTIES_BEFORE = Statement(
         .values(properties_before=sa.bindparam("properties"))
     ),
 )
+KEEP_STATISTICS = Statement(
+    "engine.keep_statistics",
+    lambda _dialect: (
+        sa.update(schema.steps)
+        .where(_st.id == sa.bindparam("stepid"))
+        .values(arguments=sa.bindparam("with_statistics"))
+    ),
+)
 NOTE_FOREIGN_WAIT = Statement(
     "engine.note_foreign_wait",
     lambda _dialect: sa.update(schema.steps).where(_st.id == sa.bindparam("stepid")).values(foreign_wait=1),
