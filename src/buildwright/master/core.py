@@ -19,6 +19,7 @@ from buildwright.builds.distributor import Distributor
 from buildwright.builds.services import BuildServices
 from buildwright.bus.local import Bus
 from buildwright.changes.base import Intake
+from buildwright.changes.pb import PBChangeSource
 from buildwright.changes.service import ChangeSources
 from buildwright.master.membership import Membership
 from buildwright.master.registry import registered
@@ -29,6 +30,7 @@ from buildwright.model.results import RETRY
 from buildwright.model.snapshot import Snapshot
 from buildwright.schedulers.cancelling import Cancelling
 from buildwright.schedulers.force import ForceScheduler
+from buildwright.schedulers.jobdirs import JobDirs
 from buildwright.schedulers.service import Schedulers
 from buildwright.schedulers.tries import Try_Userpass
 from buildwright.schedulers.triggerable import Triggered
@@ -75,6 +77,7 @@ class Core:
         self.schedulers: Schedulers
         self.sources: ChangeSources
         self.cancelling: Cancelling
+        self.jobdirs: JobDirs
         self._sweeper: Sweeper
 
     # -- start and stop --------------------------------------------------------------------------------
@@ -107,9 +110,15 @@ class Core:
             self.clock,
             masterid,
             self.basedir,
-            intake=lambda: Intake(self.snapshot.codebase_generator, self.snapshot.revlink),
+            intake=self._intake,
             secret_source=self._secret,
+        )
         self.cancelling = Cancelling(self.store, self.clock, lambda: self.services.registry.builders)
+        self.jobdirs = JobDirs(
+            self.store,
+            self.clock,
+            lambda: self.services.registry.schedulers,
+            lambda: self.services.registry.builders,
         )
         self._subscribe()
         await self.distributor.start()
@@ -117,6 +126,7 @@ class Core:
         self.services.registry.schedulers = dict(self.schedulers.ids)
         await self.sources.start(self.snapshot.change_sources.values())
         await self.cancelling.start(self.snapshot.services.values())
+        self.jobdirs.reconfigure(self.snapshot.schedulers.values())
         self._sweeper = Sweeper(
             [
                 ("membership", self.membership.sweep),
@@ -127,6 +137,7 @@ class Core:
                 ("schedulers", self.schedulers.poke),
                 ("change sources", self.sources.poke),
                 ("cancellers", self.cancelling.sweep),
+                ("job directories", self.jobdirs.sweep),
                 ("requests", self.distributor.look_at_locks),
                 ("waits", self.bus.sweep),
                 *self._looks,
@@ -174,6 +185,7 @@ class Core:
             seat.config = snapshot.workers.get(seat.name, seat.config)
         await self.sources.reconfigure(snapshot.change_sources.values())
         self.cancelling.reconfigure(snapshot.services.values())
+        self.jobdirs.reconfigure(snapshot.schedulers.values())
         self.distributor.configuration_changed()
 
     def _next_generation(self) -> int:
@@ -255,7 +267,20 @@ class Core:
             scheduler_ids=lambda: self.services.registry.schedulers,
             builder_ids=lambda: self.services.registry.builders,
             validation=lambda: self.snapshot.validation,
+            tries=lambda: {each.name: each for each in self.try_schedulers()},
+            change_sources=lambda: [
+                each for each in self.snapshot.change_sources.values() if isinstance(each, PBChangeSource)
+            ],
+            intake=self._intake,
+            secret_source=self._secret,
         )
+
+    def try_schedulers(self) -> Sequence[Try_Userpass]:
+        """The configured schedulers whose try jobs come over the API."""
+        return [each for each in self.snapshot.schedulers.values() if isinstance(each, Try_Userpass)]
+
+    def _intake(self) -> Intake:
+        return Intake(self.snapshot.codebase_generator, self.snapshot.revlink)
 
     def force_forms(self) -> Sequence[ForceScheduler]:
         """The configured force schedulers."""

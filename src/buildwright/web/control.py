@@ -10,14 +10,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from buildwright.changes.base import Intake
+from buildwright.changes.pb import PBChangeSource
+from buildwright.model.properties import SecretSource
 from buildwright.model.results import CANCELLED
 from buildwright.schedulers.force import ForceRefused, ForceScheduler, force
+from buildwright.schedulers.plan import PlanError
+from buildwright.schedulers.tries import Try_Userpass, start_try
+from buildwright.schedulers.tryjobs import BadJob, job_of
 from buildwright.store.base import Store
 from buildwright.store.units import control as units
+from buildwright.store.units.changes import add_changes
 from buildwright.store.units.claims import stop_request
 from buildwright.store.units.schedulers import enable
 from buildwright.web.errors import Refused
+from buildwright.web.incoming import change_of, source_of
 from buildwright.web.services import Added
+
+
+async def _no_secret(_name: str) -> str | None:
+    return None
 
 
 class StoreControl:
@@ -31,6 +43,10 @@ class StoreControl:
         forms: Callable[[], Mapping[str, ForceScheduler]],
         scheduler_ids: Callable[[], Mapping[str, int]],
         builder_ids: Callable[[], Mapping[str, int]],
+        tries: Callable[[], Mapping[str, Try_Userpass]] = dict,
+        change_sources: Callable[[], Sequence[PBChangeSource]] = tuple,
+        intake: Callable[[], Intake] = Intake,
+        secret_source: SecretSource = _no_secret,
         validation: Callable[[], Mapping[str, re.Pattern[str]]] = dict,
     ) -> None:
         self._store = store
@@ -38,6 +54,10 @@ class StoreControl:
         self._forms = forms
         self._scheduler_ids = scheduler_ids
         self._builder_ids = builder_ids
+        self._tries = tries
+        self._change_sources = change_sources
+        self._intake = intake
+        self._secret_source = secret_source
         self._validation = validation
 
     async def force(
@@ -61,6 +81,46 @@ class StoreControl:
             )
         except ForceRefused as refused:
             raise Refused(refused.problems) from None
+
+    async def try_build(self, scheduler: str, params: Mapping[str, Any], key: str | None) -> Added | None:
+        configured = self._tries().get(scheduler)
+        schedulerid = self._scheduler_ids().get(scheduler)
+        if configured is None or schedulerid is None:
+            return None
+        given = dict(params)
+        user, password = given.pop("username", None), given.pop("passwd", None)
+        if not await configured.admits(user, password, self._secret_source):
+            raise Refused({"passwd": f"{configured.what} has no such user with this password"})
+        if user and not given.get("who"):
+            given["who"] = user
+        try:
+            added = await start_try(
+                self._store,
+                configured,
+                schedulerid,
+                job_of(given),
+                key=key and f"try:{key}",
+                builder_ids=self._builder_ids(),
+                now_us=self._now_us(),
+            )
+        except BadJob as problem:
+            raise Refused(problem.problems) from None
+        except PlanError as problem:
+            raise Refused(str(problem)) from None
+        if added is None:
+            raise Refused({"": f"{configured.what} is disabled"})
+        return added
+
+    async def add_change(self, params: Mapping[str, Any], key: str | None) -> int | None:
+        change = change_of(params, key)
+        source = await source_of(params, self._change_sources(), self._secret_source)
+        if source is not None and source.prefix:
+            change = replace(change, files=source.inside(list(change.files)))
+            if not change.files:
+                return None
+        change = self._intake().prepare(change, has_codebase=params.get("codebase") is not None)
+        [taken] = await self._store.run(add_changes([change], self._now_us()))
+        return taken.changeid
 
     async def rebuild(self, buildid: int, owner: str, key: str | None) -> Added | None:  # noqa: ARG002
         return await self._store.run(units.rebuild(buildid, self._now_us(), key))

@@ -21,6 +21,7 @@ from buildwright.web.resources import (
     properties,
     requests,
     sources,
+    tries,
 )
 from buildwright.web.services import WebServices
 
@@ -97,7 +98,7 @@ def _table() -> Table[Target]:
     table: Table[Target] = Table()
     table.add("/", Computed("/", "rootlink", "rootlinks", True, _rootlinks, {"name": "string"}))
     table.add("/application.spec", Computed("/application.spec", "spec", "specs", True, _specs, _SPEC))
-    for room in (masters, builders, builds, requests, sources, properties, forms, leftovers):
+    for room in (masters, builders, builds, requests, sources, properties, forms, tries, leftovers):
         for endpoint in room.ENDPOINTS:
             table.add(endpoint.path, endpoint)
     for path in logtext.PATHS:

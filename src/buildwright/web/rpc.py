@@ -136,8 +136,8 @@ def _resolve(raw_path: str, method: str) -> tuple[Method, Endpoint | Computed, P
         raise NotFound("there is nothing at this path")
     target, path = found
     methods: dict[str, Method] = {}
-    if isinstance(target, Endpoint | Computed) and not target.collection:
-        methods = METHODS.get(_plural(target), {})
+    if isinstance(target, Endpoint | Computed):
+        methods = (COLLECTION_METHODS if target.collection else METHODS).get(_plural(target), {})
         if method in methods:
             return methods[method], target, path
     known = ", ".join(methods) or "none"
@@ -158,7 +158,9 @@ def _key(request: web.Request, owner: str, method: str, raw_path: str) -> str | 
 
 
 async def _thing(data: Data, target: Endpoint | Computed, path: Params) -> Any:
-    """The id of what the path names, or a form's name; raises NotFound."""
+    """The id of what the path names, or a form's name, None for a collection; raises NotFound."""
+    if target.collection:
+        return None
     if isinstance(target, Computed):
         return path["schedulername"]
     key = target.resource.key_name
@@ -236,6 +238,15 @@ async def _force(call: Call) -> list[Any]:
     return _added(added, "there is no such force scheduler")
 
 
+async def _try(call: Call) -> list[Any]:
+    added = await call.services.control.try_build(call.thing, call.params, call.key)
+    return _added(added, "there is no such try scheduler")
+
+
+async def _add_change(call: Call) -> int | None:
+    return await call.services.control.add_change(call.params, call.key)
+
+
 def _worker(action: str) -> Method:
     async def act(call: Call) -> None:
         reason = _text(call, "reason", "no reason")
@@ -251,5 +262,9 @@ METHODS: dict[str, dict[str, Method]] = {
     "buildrequests": {"cancel": _cancel, "set_priority": _set_priority},
     "schedulers": {"enable": _enable},
     "forceschedulers": {"force": _force},
+    "tryschedulers": {"try": _try},
     "workers": {action: _worker(action) for action in ("stop", "kill", "pause", "unpause")},
+}
+COLLECTION_METHODS: dict[str, dict[str, Method]] = {
+    "changes": {"add": _add_change},
 }

@@ -31,6 +31,22 @@ class ForceForm(Protocol):
         ...
 
 
+class TryForm(Protocol):
+    """A try scheduler of the configuration, as the data API shows it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def builder_names(self) -> list[str] | None: ...
+
+    @property
+    def codebases(self) -> Mapping[str, Any]: ...
+
+    @property
+    def userpass(self) -> Sequence[Any]: ...
+
+
 class Control(Protocol):
     """What can be asked of the masters. ``owner`` is who asks, for people; ``key`` makes a repetition act
     once.
@@ -39,6 +55,12 @@ class Control(Protocol):
     async def force(
         self, scheduler: str, params: Mapping[str, Any], owner: str, key: str | None
     ) -> Added | None: ...
+
+    async def try_build(self, scheduler: str, params: Mapping[str, Any], key: str | None) -> Added | None: ...
+
+    async def add_change(self, params: Mapping[str, Any], key: str | None) -> int | None:
+        """Gives the change's id; None if its source leaves it out."""
+        ...
 
     async def rebuild(self, buildid: int, owner: str, key: str | None) -> Added | None: ...
 
@@ -72,6 +94,7 @@ class WebServices:
     snapshot: Callable[[], Snapshot]
     now_us: Callable[[], int]
     force_forms: Callable[[], Sequence[ForceForm]] = lambda: ()
+    try_schedulers: Callable[[], Sequence[TryForm]] = lambda: ()
     # Why no work is taken just now; empty: ready.
     unready: Callable[[], str] = lambda: ""
     # SHA-256 of tokens from the configuration, in hex, with their names; more are in the store.

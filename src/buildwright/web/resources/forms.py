@@ -34,7 +34,8 @@ _FIELDS = {
 
 
 @unit
-def _enabled(names: list[str]) -> Work[dict[str, int]]:
+def enabled_schedulers(names: list[str]) -> Work[dict[str, int]]:
+    """A read: whether each of these schedulers is enabled, if it is known."""
     return dict((yield _ENABLED(names=names)))
 
 
@@ -48,7 +49,7 @@ async def _all(services: WebServices) -> list[Json]:
     forms = sorted(services.force_forms(), key=lambda form: form.name)
     if not forms:
         return []
-    enabled = await services.store.read(_enabled([form.name for form in forms]))
+    enabled = await services.store.read(enabled_schedulers([form.name for form in forms]))
     return [{**form.form(), "enabled": bool(enabled.get(form.name, True))} for form in forms]
 
 
