@@ -85,7 +85,7 @@ async def at_time(snapshot: Snapshot, now_us: int) -> Outlook:
     found = Outlook()
     for scheduler in _others(snapshot):
         if not isinstance(scheduler, Nightly):
-            found.idle.append(Idle(scheduler, _untimed(scheduler)))
+            found.idle.append(Idle(scheduler, waits_for(scheduler)))
             continue
         due = next(scheduler.due_points.after(now_us - 1), None)
         if due is None or due >= now_us + MINUTE:
@@ -109,7 +109,7 @@ def _others(snapshot: Snapshot) -> list[Scheduler]:
 def _unmoved(scheduler: Scheduler, change: Change) -> str:
     """Why a change starts nothing of this scheduler; empty if it does."""
     if not scheduler.wishes.changes:
-        return _untimed(scheduler)
+        return waits_for(scheduler)
     if change.codebase not in scheduler.codebases:
         known = ", ".join(repr(name) for name in scheduler.codebases)
         return f"follows the codebase {known}, not {change.codebase!r}"
@@ -123,7 +123,7 @@ def _unmoved(scheduler: Scheduler, change: Change) -> str:
     except Exception as problem:
         return f"a function of its own fails: {type(problem).__name__}: {problem}"
     if isinstance(scheduler, Nightly | Periodic):
-        return f"notes the change for its next time: {_untimed(scheduler)}"
+        return f"notes the change for its next time: {waits_for(scheduler)}"
     return ""
 
 
@@ -140,8 +140,8 @@ def _shown(value: Any) -> str:
     return repr(getattr(value, "pattern", value))
 
 
-def _untimed(scheduler: Scheduler) -> str:
-    """What starts a scheduler that neither a change nor this minute does."""
+def waits_for(scheduler: Scheduler) -> str:
+    """What starts a scheduler, in words that follow its name."""
     if isinstance(scheduler, ForceScheduler):
         return "waits for somebody to ask"
     if isinstance(scheduler, Triggerable):
