@@ -65,6 +65,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "Gerrit": "buildwright.steps.gitforges",
         "Git": "buildwright.steps.git",
         "GitCommit": "buildwright.steps.gitwrite",
+        "GitDiffInfo": "buildwright.steps.gitdiff",
         "GitHub": "buildwright.steps.gitforges",
         "GitLab": "buildwright.steps.gitforges",
         "GitPush": "buildwright.steps.gitwrite",
@@ -246,6 +247,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.composite import CompositeStepMixin
         from buildwright.steps.files import CopyDirectory, FileExists, MakeDirectory, RemoveDirectory
         from buildwright.steps.git import Git
+        from buildwright.steps.gitdiff import GitDiffInfo
         from buildwright.steps.gitforges import Gerrit, GitHub, GitLab
         from buildwright.steps.gitwrite import GitCommit, GitPush, GitTag
         from buildwright.steps.http import (
