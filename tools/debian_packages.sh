@@ -20,6 +20,7 @@ if [[ $purpose == ci ]]; then
 fi
 need postgresql has_postgres
 need git command -v git
+need mercurial command -v hg
 need openssh-client command -v ssh-keygen
 need openssh-server test -x /usr/sbin/sshd
 need faketime command -v faketime

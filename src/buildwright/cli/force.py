@@ -13,24 +13,12 @@ import click
 from buildwright.cli.client import Master, Where, master_at, on_a_master
 from buildwright.cli.faults import Failure
 from buildwright.cli.following import follow_request
-from buildwright.cli.naming import builder_named, in_path
+from buildwright.cli.naming import builder_named, in_path, pairs
 from buildwright.cli.printing import Printer
 from buildwright.model.errors import suggest
 from buildwright.model.results import SKIPPED, SUCCESS, WARNINGS, Results
 
 CODEBASE_FIELDS = ("branch", "revision", "repository", "project")
-
-
-def _pairs(
-    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
-) -> list[tuple[str, str]]:
-    pairs = []
-    for each in given:
-        name, equals, value = each.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{each!r} is not NAME=VALUE")
-        pairs.append((name, value))
-    return pairs
 
 
 @click.command(name="force")
@@ -42,7 +30,7 @@ def _pairs(
     "properties",
     metavar="NAME=VALUE",
     multiple=True,
-    callback=_pairs,
+    callback=pairs,
     help="A field of the scheduler's form; may be repeated.",
 )
 @click.option("--branch", help="What to build.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+import click
+
 from buildwright.cli.client import Master, NotThere
 from buildwright.cli.faults import Failure
 from buildwright.model.errors import suggest
@@ -13,6 +15,17 @@ from buildwright.model.errors import suggest
 def in_path(name: str) -> str:
     """A name as one element of a path."""
     return quote(name, safe="")
+
+
+def pairs(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> list[tuple[str, str]]:
+    """An option's callback: NAME=VALUE as pairs."""
+    found = []
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{each!r} is not NAME=VALUE")
+        found.append((name, value))
+    return found
 
 
 async def builder_named(master: Master, name: str) -> dict[str, Any]:
