@@ -97,13 +97,13 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "ShellCommandNewStyle": "buildwright.steps.newstyle",
         "ShellMixin": "buildwright.builds.shell",
         "ShellSequence": "buildwright.steps.sequence",
-        "Sphinx": "buildwright.steps.python",
         "Source": "buildwright.steps.source",
+        "Sphinx": "buildwright.steps.python",
         "StringDownload": "buildwright.steps.transfer",
         "SubunitShellCommand": "buildwright.steps.subunit",
         "Test": "buildwright.steps.tests",
-        "TestResults": "buildwright.steps.testresults",
         "TestNewStyle": "buildwright.steps.newstyle",
+        "TestResults": "buildwright.steps.testresults",
         "TreeSize": "buildwright.steps.shell",
         "Trial": "buildwright.steps.trial",
         "Trigger": "buildwright.steps.trigger",
@@ -240,7 +240,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         )
 
     class steps:  # noqa: N801 - a namespace
-        from buildwright.builds.shell import ShellMixin
+         from buildwright.builds.shell import ShellMixin
         from buildwright.builds.step import BuildStep
         from buildwright.steps.checks import Assert, LogRenderable
         from buildwright.steps.cmake import CMake, Cppcheck
@@ -250,23 +250,8 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.gitdiff import GitDiffInfo
         from buildwright.steps.gitforges import Gerrit, GitHub, GitLab
         from buildwright.steps.gitwrite import GitCommit, GitPush, GitTag
-        from buildwright.steps.http import (
-            DELETE,
-            GET,
-            HEAD,
-            OPTIONS,
-            POST,
-            PUT,
-            HTTPStep,
-            HTTPStepNewStyle,
-        )
+        from buildwright.steps.http import DELETE, GET, HEAD, OPTIONS, POST, PUT, HTTPStep, HTTPStepNewStyle
         from buildwright.steps.master import MasterShellCommand
-        from buildwright.steps.setproperty import (
-            SetProperties,
-            SetPropertiesFromEnv,
-            SetProperty,
-            SetPropertyFromCommand,
-        )
         from buildwright.steps.newstyle import (
             CompileNewStyle,
             ConfigureNewStyle,
@@ -278,8 +263,14 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         )
         from buildwright.steps.python import PyFlakes, PyLint, Sphinx
         from buildwright.steps.sequence import ShellSequence
-        from buildwright.steps.source import Source
+        from buildwright.steps.setproperty import (
+            SetProperties,
+            SetPropertiesFromEnv,
+            SetProperty,
+            SetPropertyFromCommand,
+        )
         from buildwright.steps.shell import Configure, RemovePYCs, ShellCommand, TreeSize
+        from buildwright.steps.source import Source
         from buildwright.steps.subunit import SubunitShellCommand
         from buildwright.steps.testresults import TestResults
         from buildwright.steps.tests import PerlModuleTest, Test

@@ -396,14 +396,17 @@ class Files(steps.CompositeStepMixin, steps.BuildStep):
             "there": await self.pathExists("d/e/f"),
             "absent": await self.pathExists("d/nothing"),
             "glob": [name.rpartition("/")[2] for name in await self.runGlob("d/**/*")],
-            "content": await self.getFileContentFromWorker("d/e/f"),
-            "none": await self.getFileContentFromWorker("d/e/nothing"),
+            "files": [await self.hasFile(name) for name in ("d/e/f", "d/e", "d/nothing")],
+            "content": await self.getFileContentFromWorker("../d/e/f"),
+            "none": await self.getFileContentFromWorker("../d/e/nothing"),
         }
         await self.runRmFile("d/e/f")
         found["removed"] = not await self.pathExists("d/e/f")
         found["rc"] = await self.runRmFile("d/e/f", abandonOnFailure=False)
         await self.runRmdir("d")
         self.setProperty("found", found)
+        log = await self.addLogForRemoteCommands("removing")
+        log.addHeader("twice")
         await self.runRmFile("d/e/f")
         return util.SUCCESS
 builder("b", Files(name="files"))
@@ -415,11 +418,14 @@ builder("b", Files(name="files"))
         "there": True,
         "absent": False,
         "glob": ["e", "f", "g"],
+        "files": [True, False, False],
         "content": "content\n",
         "none": None,
         "removed": True,
         "rc": 2,
     }
+    assert built.log("files", "removing").header == b"twice"
+    assert b"No such file" in built.log("files", "removing").err
 
 
 @pytest.mark.parametrize("how", ["nothing", "release", "hang", "fail"])

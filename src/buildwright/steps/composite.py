@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from typing import TYPE_CHECKING, Any
 
 from buildwright.builds.commands import RemoteCommand
+from buildwright.builds.done import Done
 from buildwright.builds.step import BuildStepCancelled, BuildStepFailed
 from buildwright.model.results import SUCCESS
 
@@ -51,9 +53,16 @@ class Collected:
 class CompositeStepMixin(_Base):
     """Helpers for steps made of several commands: mix it in before :class:`BuildStep`.
 
-    Paths are relative to the builder's directory at the worker. A command that fails ends the step with
-    FAILURE, unless ``abandonOnFailure`` is false.
+    Paths are relative to the builder's directory at the worker; those of a file's content to the step's
+    working directory. A command that fails ends the step with FAILURE, unless ``abandonOnFailure`` is false.
     """
+
+    _remote_log: str | None = None
+
+    def addLogForRemoteCommands(self, logname: str) -> Done:
+        """Have what the helpers' commands say go to a log of this name, added if there is none."""
+        self._remote_log = logname
+        return Done(self._run.log(logname))
 
     async def runRemoteCommand(
         self, cmd: str, args: dict[str, Any], abandonOnFailure: bool = True, **options: Any
@@ -65,6 +74,8 @@ class CompositeStepMixin(_Base):
 
     async def run_checked(self, command: RemoteCommand, abandonOnFailure: bool = True) -> None:
         """Run a command; raises BuildStepCancelled if it was interrupted, BuildStepFailed if it failed."""
+        if self._remote_log is not None and command.stdioLogName is not None:
+            command.useLog(self._run.log(self._remote_log))
         await self.runCommand(command)
         if command.interrupted:
             raise BuildStepCancelled
@@ -90,10 +101,20 @@ class CompositeStepMixin(_Base):
 
     async def pathExists(self, path: str) -> bool:
         """Whether there is something of this name."""
+        return await self._stat(path) is not None
+
+    async def hasFile(self, path: str) -> bool:
+        """Whether there is a regular file of this name."""
+        mode = await self._stat(path)
+        return mode is not None and stat.S_ISREG(mode)
+
+    async def _stat(self, path: str) -> int | None:
+        """What stat(2) says of a path's kind and permissions; None if there is nothing."""
         found = await self.runRemoteCommand(
             "stat", {"path": self.build.path(path)}, abandonOnFailure=False, stdioLogName=None
         )
-        return found.rc == 0
+        mode: int | None = found.updates["stat"][-1][stat.ST_MODE] if found.rc == 0 else None
+        return mode
 
     async def runGlob(self, path: str, abandonOnFailure: bool = True) -> list[str]:
         """The absolute paths that match a pattern; ``**`` matches directories of any depth."""
@@ -103,10 +124,12 @@ class CompositeStepMixin(_Base):
     async def getFileContentFromWorker(self, filename: str, abandonOnFailure: bool = False) -> str | None:
         """A small file's content as text; None if it can't be read.
 
-        It isn't kept for a takeover: a step that was reading then starts again, or its build does.
+        Its path is relative to the step's working directory. It isn't kept for a takeover: a step that was
+        reading then starts again, or its build does.
         """
         blocks = Collected()
-        command = RemoteCommand("upload", {"path": self.build.path(filename), "maxsize": CONTENT_MOST})
+        path = self.build.path(self.workdir or self.build.workdir, filename)
+        command = RemoteCommand("upload", {"path": path, "maxsize": CONTENT_MOST})
         command.blocks = blocks
         await self.run_checked(command, abandonOnFailure)
         return blocks.data.decode("utf-8", "replace") if command.rc == 0 else None

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from buildwright.builds.shell import ShellMixin
 from buildwright.builds.step import BuildStep
-from buildwright.model.errors import error, shown
+from buildwright.model.errors import error, expect, shown
 from buildwright.model.renderable import settle
 from buildwright.model.results import FAILURE, SUCCESS
 
@@ -48,6 +48,42 @@ class SetProperties(BuildStep):
 
     def getResultSummary(self) -> dict[str, str]:
         return self._with_result("Properties Set")
+
+
+class SetPropertiesFromEnv(BuildStep):
+    """Makes properties of the worker's environment variables: of each of ``variables`` that it has.
+
+    The worker's environment is the one that its process was started with. On a Windows worker the case of the
+    names doesn't matter.
+    """
+
+    name = "SetPropertiesFromEnv"
+    description = ("Setting",)
+    descriptionDone = ("Set",)
+
+    def __init__(self, variables: Any, source: str = "WorkerEnvironment", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.variables = [variables] if isinstance(variables, str) else variables
+        self.source = source
+        what = f"step {type(self).__name__}: variables"
+        if expect(self.variables, (list, tuple), what, "a list of names"):
+            for name in self.variables:
+                expect(name, str, what, "a list of names")
+        expect(source, str, f"step {type(self).__name__}: source", "text")
+
+    async def run(self) -> int:
+        any_case = self.worker.worker_system == "nt"
+        environ = {
+            name.upper() if any_case else name: value for name, value in self.worker.worker_environ.items()
+        }
+        lines = []
+        for name in self.variables:
+            value = environ.get(name.upper() if any_case else name)
+            if value is not None:
+                self.setProperty(name, value, self.source)
+                lines.append(f"{name} = {value!r}\n")
+        self.addCompleteLog("properties", "".join(lines))
+        return SUCCESS
 
 
 class SetPropertyFromCommand(ShellMixin, BuildStep):
