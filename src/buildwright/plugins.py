@@ -240,7 +240,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         )
 
     class steps:  # noqa: N801 - a namespace
-         from buildwright.builds.shell import ShellMixin
+        from buildwright.builds.shell import ShellMixin
         from buildwright.builds.step import BuildStep
         from buildwright.steps.checks import Assert, LogRenderable
         from buildwright.steps.cmake import CMake, Cppcheck
