@@ -25,6 +25,7 @@ SUBCOMMANDS = {
     "try": "Have this working copy's difference built, before it is pushed.",
     "sendchange": "Tell the master of a change.",
     "log": "Show what a build's commands have printed, also while they print it.",
+    "doctor": "Tell what is wrong with an installation, and what to do.",
     "cleanup": "Remove what the configuration doesn't keep, or tell what that would be.",
     "token": "Make, list and delete API tokens.",
     "upgrade-db": "Make a database's tables, or bring them to this version's.",
