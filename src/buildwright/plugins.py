@@ -21,6 +21,8 @@ _RESULTS: Final = "buildwright.model.results"
 TABLE: Final[dict[str, dict[str, str]]] = {
     "changes": {
         "BitbucketPullrequestPoller": "buildwright.changes.bitbucket",
+        "GerritChangeSource": "buildwright.changes.gerritstream",
+        "GerritEventLogPoller": "buildwright.changes.gerritlog",
         "GitHubPullrequestPoller": "buildwright.changes.github",
         "GitPoller": "buildwright.changes.gitpoller",
         "PBChangeSource": "buildwright.changes.pb",
@@ -97,13 +99,13 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "ShellCommandNewStyle": "buildwright.steps.newstyle",
         "ShellMixin": "buildwright.builds.shell",
         "ShellSequence": "buildwright.steps.sequence",
-        "Source": "buildwright.steps.source",
         "Sphinx": "buildwright.steps.python",
+        "Source": "buildwright.steps.source",
         "StringDownload": "buildwright.steps.transfer",
         "SubunitShellCommand": "buildwright.steps.subunit",
         "Test": "buildwright.steps.tests",
-        "TestNewStyle": "buildwright.steps.newstyle",
         "TestResults": "buildwright.steps.testresults",
+        "TestNewStyle": "buildwright.steps.newstyle",
         "TreeSize": "buildwright.steps.shell",
         "Trial": "buildwright.steps.trial",
         "Trigger": "buildwright.steps.trigger",
@@ -132,6 +134,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "FixedParameter": _PARAMETERS,
         "FlattenList": _RENDER,
         "GNUAutoconf": "buildwright.steps.factories",
+        "GerritChangeFilter": "buildwright.changes.gerrit",
         "GitCredentialInputRenderer": "buildwright.model.gitaccess",
         "GitCredentialOptions": "buildwright.model.gitaccess",
         "IntParameter": _PARAMETERS,
@@ -218,6 +221,8 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
 
     class changes:  # noqa: N801 - a namespace
         from buildwright.changes.bitbucket import BitbucketPullrequestPoller
+        from buildwright.changes.gerritlog import GerritEventLogPoller
+        from buildwright.changes.gerritstream import GerritChangeSource
         from buildwright.changes.github import GitHubPullrequestPoller
         from buildwright.changes.gitpoller import GitPoller
         from buildwright.changes.pb import PBChangeSource
@@ -250,8 +255,23 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.gitdiff import GitDiffInfo
         from buildwright.steps.gitforges import Gerrit, GitHub, GitLab
         from buildwright.steps.gitwrite import GitCommit, GitPush, GitTag
-        from buildwright.steps.http import DELETE, GET, HEAD, OPTIONS, POST, PUT, HTTPStep, HTTPStepNewStyle
+        from buildwright.steps.http import (
+            DELETE,
+            GET,
+            HEAD,
+            OPTIONS,
+            POST,
+            PUT,
+            HTTPStep,
+            HTTPStepNewStyle,
+        )
         from buildwright.steps.master import MasterShellCommand
+        from buildwright.steps.setproperty import (
+            SetProperties,
+            SetPropertiesFromEnv,
+            SetProperty,
+            SetPropertyFromCommand,
+        )
         from buildwright.steps.newstyle import (
             CompileNewStyle,
             ConfigureNewStyle,
@@ -263,14 +283,8 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         )
         from buildwright.steps.python import PyFlakes, PyLint, Sphinx
         from buildwright.steps.sequence import ShellSequence
-        from buildwright.steps.setproperty import (
-            SetProperties,
-            SetPropertiesFromEnv,
-            SetProperty,
-            SetPropertyFromCommand,
-        )
-        from buildwright.steps.shell import Configure, RemovePYCs, ShellCommand, TreeSize
         from buildwright.steps.source import Source
+        from buildwright.steps.shell import Configure, RemovePYCs, ShellCommand, TreeSize
         from buildwright.steps.subunit import SubunitShellCommand
         from buildwright.steps.testresults import TestResults
         from buildwright.steps.tests import PerlModuleTest, Test
@@ -295,6 +309,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             LogLineObserver,
             LogObserver,
         )
+        from buildwright.changes.gerrit import GerritChangeFilter
         from buildwright.model.builders import BuilderConfig
         from buildwright.model.filters import ChangeFilter, SourceStampFilter
         from buildwright.model.gitaccess import GitCredentialInputRenderer, GitCredentialOptions

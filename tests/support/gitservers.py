@@ -51,14 +51,18 @@ class Sshd:
 
 
 @contextlib.contextmanager
-def sshd(directory: Path) -> Iterator[Sshd]:
-    """A server with keys of its own; it ends with the context."""
+def sshd(directory: Path, command: Path | None = None) -> Iterator[Sshd]:
+    """A server with keys of its own; it ends with the context.
+
+    With ``command`` every login runs this program, which finds in ``SSH_ORIGINAL_COMMAND`` what was asked.
+    """
     program = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:" + os.environ.get("PATH", ""))
     if program is None:
         raise RuntimeError(SSHD_MISSING)
     directory.mkdir()
     it = Sshd(directory)
-    (directory / "authorized").write_text(it.client_public + "\n")
+    forced = f'command="{command}" ' if command is not None else ""
+    (directory / "authorized").write_text(f"{forced}{it.client_public}\n")
     (directory / "config").write_text(
         f"ListenAddress 127.0.0.1:{it.port}\nHostKey {directory}/host\nPidFile none\n"
         f"AuthorizedKeysFile {directory}/authorized\nStrictModes no\nUsePAM no\n"

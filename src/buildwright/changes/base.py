@@ -5,6 +5,8 @@ and a place to work in, and returns the changes it found with what is to be reme
 stores nothing itself: the service commits both in one unit, so a poll may be killed anywhere, and is done
 again.
 
+A source that listens gives the same, as often as something comes.
+
 A poll that can't be done raises `PollError` with a message for the person who runs the master; the
 service goes on.
 """
@@ -12,7 +14,7 @@ service goes on.
 from __future__ import annotations
 
 import abc
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +99,21 @@ class PollingChangeSource(ChangeSource, abc.ABC):
     @abc.abstractmethod
     async def poll(self, poll: Poll) -> Found:
         """Look for changes. Cancelling it ends what it has started."""
+
+
+class ListeningChangeSource(ChangeSource, abc.ABC):
+    """A change source that is told. To the service it is a poll that lasts as long as its connection does;
+    the next one makes it anew.
+    """
+
+    pollInterval: float = 10  # from one connection's beginning to the next one's, at least
+    pollAtLaunch = True
+    pollRandomDelayMin: float = 0
+    pollRandomDelayMax: float = 0
+
+    @abc.abstractmethod
+    def listen(self, poll: Poll) -> AsyncGenerator[Found, None]:
+        """What comes, as it comes. Raises PollError when the connection ends."""
 
 
 # -- what every change goes through ------------------------------------------------------------------------

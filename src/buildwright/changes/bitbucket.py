@@ -76,7 +76,7 @@ class BitbucketPullrequestPoller(PullRequestPoller):
         for _ in range(MOST_PAGES):
             if url is None:
                 return
-            page, _, _ = await api.get(url)
+            page, _ = await api.get(url)
             for pull in page["values"]:
                 commit = pull["source"]["commit"]
                 if commit is None:  # its repository is gone
@@ -92,7 +92,7 @@ class BitbucketPullrequestPoller(PullRequestPoller):
         source = content["source"]
         revision = pull.revision
         if len(revision) < 40:
-            commit, _, _ = await api.get(source["commit"]["links"]["self"]["href"])
+            commit, _ = await api.get(source["commit"]["links"]["self"]["href"])
             revision = commit["hash"]
         link = content["links"]["html"]["href"]
         repository = source["repository"]["links"]["html"]["href"]

@@ -91,7 +91,7 @@ class GitHubPullrequestPoller(PullRequestPoller):
             yield PullRequest(int(pull["number"]), pull["head"]["sha"], pull["base"]["ref"], pull)
 
     async def _pages(self, api: Api, path: str, most: int, **query: str) -> AsyncIterator[Any]:
-        found, _, links = await api.get(path, per_page="100", **query)
+        found, links = await api.get(path, per_page="100", **query)
         for page in range(most):
             if not isinstance(found, list):
                 raise PollError(f"{self.what}: {api.address(path)} gave no list")
@@ -99,7 +99,7 @@ class GitHubPullrequestPoller(PullRequestPoller):
                 yield each
             if "next" not in links or page + 1 == most:
                 return
-            found, _, links = await api.get(links["next"])
+            found, links = await api.get(links["next"])
 
     async def change(self, api: Api, pull: PullRequest) -> NewChange:
         from buildwright.store.units.changes import NewChange
@@ -135,7 +135,7 @@ class GitHubPullrequestPoller(PullRequestPoller):
         if user is None:  # the account is gone
             return "ghost"
         try:
-            found, _, _ = await api.get(f"/users/{user['login']}")
+            found, _ = await api.get(f"/users/{user['login']}")
             email = found.get("email")
         except RateLimited:
             raise

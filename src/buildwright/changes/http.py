@@ -37,8 +37,20 @@ class Api:
         self._base = URL(base)
         self._advice = advice  # how one may ask for more
 
-    async def get(self, url: str, **query: str) -> tuple[Any, Mapping[str, str], Mapping[str, str]]:
-        """An answer's JSON, its headers, and its links by their relation. ``url`` may be a path."""
+    async def get(self, url: str, **query: str) -> tuple[Any, Mapping[str, str]]:
+        """An answer's JSON, and its links by their relation. ``url`` may be a path."""
+        body, links = await self._body(url, query)
+        try:
+            return json.loads(body), links
+        except ValueError:
+            raise PollError(f"{self.address(url)} gave something that is no JSON") from None
+
+    async def text(self, url: str, **query: str) -> str:
+        """An answer as text."""
+        body, _ = await self._body(url, query)
+        return body.decode("utf-8", "replace")
+
+    async def _body(self, url: str, query: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
         address = self.address(url)
         try:
             async with self._session.get(address, params=query or None) as response:
@@ -46,14 +58,11 @@ class Api:
                 while len(body) <= MOST_BYTES and (more := await response.content.read(MOST_BYTES)):
                     body += more
                 self._check(address, response, body)
-                links = {relation: str(link["url"]) for relation, link in response.links.items()}
-                return json.loads(body), response.headers, links
+                return body, {relation: str(link["url"]) for relation, link in response.links.items()}
         except TimeoutError:
             raise PollError(f"{address} gave no answer within {SECONDS:g} s") from None
         except aiohttp.ClientError as problem:
             raise PollError(f"{address} can't be reached: {problem}") from None
-        except ValueError:
-            raise PollError(f"{address} gave something that is no JSON") from None
 
     def address(self, url: str) -> URL:
         """A path's address, or a whole one of the same place. Raises PollError for another place."""

@@ -8,6 +8,9 @@ too, the poll is done again from there.
 With several masters, a source's row says which of them polls. One that no living master has is taken. A
 poll that has been asked for (`poll_now`) is one more.
 
+A source that listens is polled without an end: each thing that it is told is stored as a poll's findings are.
+When its connection ends, or the configuration is loaded anew, that is a new poll.
+
 A poll that fails is told once, with the reason, and when the reason changes or the source works again;
 the next poll comes at its time. Stopping cancels polls, which ends their subprocesses; what they hadn't
 stored is found again.
@@ -25,7 +28,16 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from buildwright.changes.base import ChangeSource, Intake, Poll, PollError, PollingChangeSource, SecretSource
+from buildwright.changes.base import (
+    ChangeSource,
+    Found,
+    Intake,
+    ListeningChangeSource,
+    Poll,
+    PollError,
+    PollingChangeSource,
+    SecretSource,
+)
 from buildwright.model.clock import Clock
 from buildwright.store.base import Store
 from buildwright.store.errors import StoreError, StoreStopped
@@ -42,7 +54,7 @@ LEAVE_SECONDS = 2.0
 class PollRunner:
     """One poller. Owned by the service."""
 
-    source: PollingChangeSource
+    source: PollingChangeSource | ListeningChangeSource
     sourceid: int
     next_at: float | None = None  # monotonic; None: only when asked to
     mine: bool = False  # as far as we know, this master polls
@@ -95,14 +107,17 @@ class ChangeSources:
         now = self._clock.monotonic()
         for source in sources:
             sourceid = await self._store.run(units.find_source(source.name))
-            if not isinstance(source, PollingChangeSource):
+            if not isinstance(source, PollingChangeSource | ListeningChangeSource):
                 continue
             runner = runners[source.name] = PollRunner(source, sourceid)
             known = before.get(source.name)
-            if known is None:
+            if known is not None:
+                runner.mine, runner.asked, runner.complaint = known.mine, known.asked, known.complaint
+            if isinstance(source, ListeningChangeSource):
+                runner.next_at = now
+            elif known is None:
                 runner.next_at = now if source.pollAtLaunch else self._after(source, now)
             else:
-                runner.mine, runner.asked, runner.complaint = known.mine, known.asked, known.complaint
                 later = self._after(source, now)
                 times = [each for each in (known.next_at, later) if each is not None]
                 runner.next_at = min(times) if later is not None else None
@@ -171,7 +186,7 @@ class ChangeSources:
             self.poke()
 
     @staticmethod
-    def _after(source: PollingChangeSource, now: float) -> float | None:
+    def _after(source: PollingChangeSource | ListeningChangeSource, now: float) -> float | None:
         """When the poll after this one is due."""
         if not source.pollInterval:
             return None
@@ -192,7 +207,10 @@ class ChangeSources:
 
     async def _poll(self, runner: PollRunner) -> None:
         try:
-            notice = await self._poll_and_store(runner)
+            if isinstance(runner.source, ListeningChangeSource):
+                await self._listen_and_store(runner, runner.source)
+                return
+            notice = await self._poll_and_store(runner, runner.source)
         except StoreStopped:
             return
         except PollError as problem:
@@ -213,32 +231,50 @@ class ChangeSources:
             log.info("a change source works again", source=runner.source.name)
         runner.complaint = text
 
-    async def _poll_and_store(self, runner: PollRunner) -> str:
+    async def _poll_and_store(self, runner: PollRunner, source: PollingChangeSource) -> str:
         for _ in range(ATTEMPTS):
-            row = await self._store.read(units.read_source(runner.sourceid))
-            state = msgspec.json.decode(row.state) or None
-            found = await runner.source.poll(Poll(state, self._basedir, self._secret_source))
-            if not found.changes and found.state == state:
+            version, poll = await self._remembered(runner)
+            found = await source.poll(poll)
+            if await self._take(runner, version, poll, found):
                 return found.notice
-            intake = self._intake()
-            has_codebase = getattr(runner.source, "codebase", None) is not None
-            changes = [intake.prepare(change, has_codebase=has_codebase) for change in found.changes]
-            taken = await self._store.run(
-                units.take_poll(
-                    runner.sourceid,
-                    row.version,
-                    msgspec.json.encode(found.state).decode(),
-                    changes,
-                    self._clock.now_us(),
-                )
-            )
-            if taken is not None:
-                new = [each.changeid for each in taken if each.new]
-                if new:
-                    log.info("a poll found changes", source=runner.source.name, changes=new)
-                return found.notice
-            log.debug("another master polled meanwhile", source=runner.source.name)
         raise PollError("other masters keep polling this source at the same time")
+
+    async def _listen_and_store(self, runner: PollRunner, source: ListeningChangeSource) -> None:
+        _, poll = await self._remembered(runner)
+        async with contextlib.aclosing(source.listen(poll)) as findings:
+            async for found in findings:
+                self._complain(runner, found.notice)
+                for _ in range(ATTEMPTS):
+                    version, poll = await self._remembered(runner)
+                    if await self._take(runner, version, poll, found):
+                        break
+                else:
+                    raise PollError("other masters keep listening to this source at the same time")
+
+    async def _remembered(self, runner: PollRunner) -> tuple[int, Poll]:
+        """What the source remembers, and that memory's version."""
+        row = await self._store.read(units.read_source(runner.sourceid))
+        state = msgspec.json.decode(row.state) or None
+        return row.version, Poll(state, self._basedir, self._secret_source)
+
+    async def _take(self, runner: PollRunner, version: int, poll: Poll, found: Found) -> bool:
+        """Store what was found on top of that memory; False if it isn't the newest any more."""
+        if not found.changes and found.state == poll.state:
+            return True
+        intake = self._intake()
+        has_codebase = getattr(runner.source, "codebase", None) is not None
+        changes = [intake.prepare(change, has_codebase=has_codebase) for change in found.changes]
+        state = msgspec.json.encode(found.state).decode()
+        taken = await self._store.run(
+            units.take_poll(runner.sourceid, version, state, changes, self._clock.now_us())
+        )
+        if taken is None:
+            log.debug("another master polled meanwhile", source=runner.source.name)
+            return False
+        new = [each.changeid for each in taken if each.new]
+        if new:
+            log.info("a poll found changes", source=runner.source.name, changes=new)
+        return True
 
     async def _end_polls(self, runners: Iterable[PollRunner]) -> None:
         tasks = [runner.task for runner in runners if runner.task is not None]
