@@ -381,6 +381,23 @@ async def test_what_a_repository_has_not_is_said_in_a_line(
     assert (await it.build("empty")).results == SUCCESS
 
 
+async def test_arguments_that_only_a_build_knows(start: Start, repo: Repository) -> None:
+    names = "branch", "mode", "method", "shallow"
+    words = ", ".join(f"{name}=util.Property({name!r})" for name in names)
+    it = await start(f"builder('b', steps.Git({repo.url!r}, {words}))")
+    good = {"mode": "full", "method": "clean", "shallow": "1"}
+    built = await it.build(properties=good)
+    assert built.results == SUCCESS, built
+    for name, message in (
+        ("mode", "mode must be 'incremental' or 'full', not 'odd'"),
+        ("method", "method must be one of clean, fresh, clobber, copy, not 'odd'"),
+        ("shallow", "shallow must be True, False or a depth of 1 or more, not 'odd'"),
+    ):
+        built = await it.build(properties={**good, name: "odd"})
+        assert built.results == FAILURE
+        assert message in built.step("git").state
+
+
 async def test_a_submodule_that_is_not_there(start: Start, repo: Repository, tmp_path: Path) -> None:
     inner = Repository(tmp_path / "inner")
     inner.commit(i="1\n")

@@ -142,6 +142,8 @@ class Git(GitToolMixin, Source):
     # -- running ------------------------------------------------------------------------------------------
 
     async def checkout(self, branch: str, revision: str | None, patch: Patch | None) -> int:
+        branch = branch or HEAD
+        self._check_rendered()
         self._target = self.workdir or self.build.workdir
         copies = self.mode == "full" and self._method == "copy"
         self._dir = COPY_FROM if copies else self._target
@@ -160,6 +162,15 @@ class Git(GitToolMixin, Source):
             await self._apply(patch)
         await self._tell()
         return SUCCESS
+
+    def _check_rendered(self) -> None:
+        """What only a build knows must make sense, too."""
+        if self.mode not in MODES:
+            self.refuse(f"mode must be 'incremental' or 'full', not {self.mode!r}")
+        if self.mode == "full" and self._method not in METHODS:
+            self.refuse(f"method must be one of {', '.join(METHODS)}, not {self.method!r}")
+        if not str(self.shallow or 0).isdecimal() and self.shallow is not True:
+            self.refuse(f"shallow must be True, False or a depth of 1 or more, not {self.shallow!r}")
 
     @property
     def _method(self) -> str:
@@ -258,7 +269,7 @@ class Git(GitToolMixin, Source):
 
     @property
     def _depth(self) -> int:
-        return int(self.shallow)
+        return int(self.shallow or 0)
 
     @property
     def _wants_tags(self) -> bool:
