@@ -89,30 +89,33 @@ def command(
     if when is not None:
         at = _moment(when)
         head = f"At {at:%A, %Y-%m-%d %H:%M}"
-        told = asyncio.run(_plan(snapshot, None, round(at.timestamp()) * 1_000_000, builder))
+        told = asyncio.run(planned(snapshot, at_us=round(at.timestamp()) * 1_000_000, only=builder))
     else:
         change = _change(snapshot, described, files, properties, checkout)
         head = _head(change)
-        told = asyncio.run(_plan(snapshot, change, 0, builder))
+        told = asyncio.run(planned(snapshot, change, only=builder))
     if as_json:
         print(json.dumps(_as_data(told, brief=brief), indent=2))
     else:
-        click.echo("\n".join([head, *_lines(told, brief=brief)]))
+        click.echo("\n".join([head, *in_lines(told, brief=brief)]))
 
 
 @dataclass(slots=True)
-class _Told:
+class Told:
     """What is to be said."""
 
     outlook: Outlook
     builds: list[tuple[Firing, list[ForeseenBuild]]]
 
 
-async def _plan(snapshot: Snapshot, change: Change | None, now_us: int, only: str | None) -> _Told:
+async def planned(
+    snapshot: Snapshot, change: Change | None = None, *, at_us: int = 0, only: str | None = None
+) -> Told:
+    """What a change, or without one a moment, would start; of the builds those of one builder, or all."""
     from buildwright.config.foreseen import foresee
     from buildwright.config.outlook import at_time, on_change
 
-    outlook = await (at_time(snapshot, now_us) if change is None else on_change(snapshot, change))
+    outlook = await (at_time(snapshot, at_us) if change is None else on_change(snapshot, change))
     builds = []
     for firing in outlook.firing:
         names = [name for name in firing.builders if only in (None, name)]
@@ -122,7 +125,7 @@ async def _plan(snapshot: Snapshot, change: Change | None, now_us: int, only: st
         ]
         if made or only is None:
             builds.append((firing, made))
-    return _Told(outlook, builds)
+    return Told(outlook, builds)
 
 
 def _moment(text: str) -> datetime:
@@ -234,7 +237,8 @@ def _head(change: Change) -> str:
 # -- saying it ---------------------------------------------------------------------------------------------
 
 
-def _lines(told: _Told, *, brief: bool) -> list[str]:
+def in_lines(told: Told, *, brief: bool) -> list[str]:
+    """The plan for people."""
     lines: list[str] = []
     for firing, builds in told.builds:
         lines += [
@@ -288,7 +292,7 @@ def _step(number: int, step: ForeseenStep, width: int) -> list[str]:
     return lines
 
 
-def _as_data(told: _Told, *, brief: bool) -> dict[str, Any]:
+def _as_data(told: Told, *, brief: bool) -> dict[str, Any]:
     return {
         "starts": [
             {
