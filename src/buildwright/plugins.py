@@ -17,6 +17,7 @@ __all__ = ["changes", "schedulers", "secrets", "steps", "util", "worker"]
 _PARAMETERS: Final = "buildwright.schedulers.parameters"
 _RENDER: Final = "buildwright.model.render"
 _RESULTS: Final = "buildwright.model.results"
+_VSTUDIO: Final = "buildwright.steps.vstudio"
 
 TABLE: Final[dict[str, dict[str, str]]] = {
     "changes": {
@@ -80,6 +81,14 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "LogRenderable": "buildwright.steps.checks",
         "MakeDirectory": "buildwright.steps.files",
         "MasterShellCommand": "buildwright.steps.master",
+        "MsBuild": _VSTUDIO,
+        "MsBuild12": _VSTUDIO,
+        "MsBuild14": _VSTUDIO,
+        "MsBuild141": _VSTUDIO,
+        "MsBuild15": _VSTUDIO,
+        "MsBuild16": _VSTUDIO,
+        "MsBuild17": _VSTUDIO,
+        "MsBuild4": _VSTUDIO,
         "MultipleFileUpload": "buildwright.steps.uploads",
         "OPTIONS": "buildwright.steps.http",
         "POST": "buildwright.steps.http",
@@ -109,6 +118,26 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "TreeSize": "buildwright.steps.shell",
         "Trial": "buildwright.steps.trial",
         "Trigger": "buildwright.steps.trigger",
+        "VC10": _VSTUDIO,
+        "VC11": _VSTUDIO,
+        "VC12": _VSTUDIO,
+        "VC14": _VSTUDIO,
+        "VC141": _VSTUDIO,
+        "VC6": _VSTUDIO,
+        "VC7": _VSTUDIO,
+        "VC8": _VSTUDIO,
+        "VC9": _VSTUDIO,
+        "VCExpress9": _VSTUDIO,
+        "VS2003": _VSTUDIO,
+        "VS2005": _VSTUDIO,
+        "VS2008": _VSTUDIO,
+        "VS2010": _VSTUDIO,
+        "VS2012": _VSTUDIO,
+        "VS2013": _VSTUDIO,
+        "VS2015": _VSTUDIO,
+        "VS2017": _VSTUDIO,
+        "VS2019": _VSTUDIO,
+        "VS2022": _VSTUDIO,
         "WarningCountingShellCommand": "buildwright.steps.warnings",
         "WarningCountingShellCommandNewStyle": "buildwright.steps.newstyle",
     },
@@ -298,6 +327,36 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.trial import Trial
         from buildwright.steps.trigger import Trigger
         from buildwright.steps.uploads import DirectoryUpload, MultipleFileUpload
+        from buildwright.steps.vstudio import (
+            MsBuild,
+            MsBuild12,
+            MsBuild14,
+            MsBuild141,
+            MsBuild15,
+            MsBuild16,
+            MsBuild17,
+            MsBuild4,
+            VC10,
+            VC11,
+            VC12,
+            VC14,
+            VC141,
+            VC6,
+            VC7,
+            VC8,
+            VC9,
+            VCExpress9,
+            VS2003,
+            VS2005,
+            VS2008,
+            VS2010,
+            VS2012,
+            VS2013,
+            VS2015,
+            VS2017,
+            VS2019,
+            VS2022,
+        )
         from buildwright.steps.warnings import Compile, WarningCountingShellCommand
 
     class util:  # noqa: N801 - a namespace

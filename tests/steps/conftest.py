@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from buildwright.testing.plugin import rehearse
 from tests.support.rig import Rig, rig
+
+__all__ = ["rehearse"]  # a fixture: a worker that plays scripts
 
 Start = Callable[..., Awaitable[Rig]]
 
