@@ -54,7 +54,7 @@ async def plan_large(side: Side, short: bool) -> dict[str, Figure]:
         return {}
     async with master(side, Setup(), started=False) as made:
         _write_large(side, made)
-        command = [side.bin / "python", HERE / "planning.py", made.home, NIGHT]
+        command: list[str | Path] = [side.bin / "python", HERE / "planning.py", made.home, NIGHT]
         said = json.loads(await asyncio.to_thread(_run, side, made, command))
     if (said["builds"], said["steps"]) != (1037, 7336):
         raise RuntimeError(f"not everything was planned: {said}")
