@@ -220,7 +220,7 @@ async def test_p9_secrets_are_masked(start: Start, server: Server, tmp_path: Pat
         start,
         server,
         """steps.POST(util.Interpolate(URL + "/x?k=%(secret:key2)s"), params={"p": KEY}, data={"d": KEY},
-            headers={"X-Key": util.Secret("key2"), "X-Other": "other"}, auth=("me", KEY))""",
+            headers={"X-Key": util.Secret("key2"), "X-Other": "other"}, auth=("anna", KEY))""",
         'steps.POST(URL, json={"j": KEY}, name="json")',
         'steps.GET(util.Interpolate("http://%(secret:key2)s.invalid:1/"), name="fails")',
         head=f"""
@@ -239,7 +239,7 @@ KEY = util.Secret("key")
                     b"pass%20word",
                     b"horse",
                     b"cGFzcyB3",
-                    b"bWU6cGFz",
+                    b"YW5uYTpw",
                 ):
                     assert spelled not in data, (step.name, log.name, data)
     assert b"<key2>" in built.log("HTTPStep", "log").header
