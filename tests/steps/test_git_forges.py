@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from buildwright.model.results import FAILURE, SUCCESS
 from buildwright.steps.gitforges import change_ref
+from buildwright.store import schema
+from tests.changes.test_pullrequests import Forge
 from tests.steps.conftest import Start
 from tests.steps.test_git import Repository, config
 
@@ -31,6 +34,40 @@ async def test_github_takes_the_newest_merge(start: Start, repo: Repository) -> 
         assert built.properties["got_revision"] == new, built
     built = await it.build(sources=[{"codebase": "", "branch": "main", "revision": old}])
     assert built.properties["got_revision"] == old
+
+
+async def test_a_pull_request_from_the_poller_to_its_build(start: Start, repo: Repository) -> None:
+    merge = repo.commit(a="merged\n")
+    repo.git("update-ref", "refs/pull/7/merge", merge)
+    forge = Forge()
+    await forge.server.start_server(shutdown_timeout=1)
+    forge.github(7, "1" * 40)
+    forge.pulls[7]["base"]["repo"]["clone_url"] = repo.url
+    it = await start(
+        f"""
+from buildwright.plugins import changes
+c["change_source"] = [changes.GitHubPullrequestPoller(
+    "o", "r", baseURL={forge.url!r}, magic_link=True, pollAtLaunch=True, token="x",
+    github_property_whitelist=["github.number"])]
+c["schedulers"].append(schedulers.AnyBranchScheduler("pulls", builderNames=["b"],
+    change_filter=util.ChangeFilter(category="pull")))
+builder("b", steps.GitHub(util.Property("repository")))
+"""
+    )
+    try:
+        requests = schema.buildrequests.c
+
+        async def asked() -> list[int]:
+            return [each for (each,) in await it.store.fetch(sa.select(requests.id))]
+
+        [request] = await it.until("buildrequests", asked)
+        built = await it.finished(request)
+    finally:
+        await forge.server.close()
+    assert built.results == SUCCESS, built
+    assert built.properties["got_revision"] == merge
+    assert built.properties["github.number"] == 7
+    assert built.properties["branch"] == "refs/pull/7/merge"
 
 
 async def test_gitlab_takes_the_source_of_a_merge_request(

@@ -59,6 +59,31 @@ async def test_hooks_run_unless_told_otherwise(start: Start, repo: Repository) -
     assert (await it.build("c")).results == SUCCESS
 
 
+async def test_p4_a_push_goes_on_without_its_master(start: Start, repo: Repository, tmp_path: Path) -> None:
+    """It is pushed once, and the commit before it isn't made again."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "git").write_text(
+        f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\ncase "$*" in *"push --"*) echo pushing;'
+        f' while [ ! -e {tmp_path}/go ]; do sleep 0.02; done;; esac\nexec /usr/bin/git "$@"\n'
+    )
+    (tools / "git").chmod(0o755)
+    path = f"env={{'PATH': [{str(tools)!r}, '${{PATH}}']}}"
+    push = f"steps.GitPush(repourl={repo.url!r}, branch='main', {path})"
+    made = commit().replace("config=", f"{path}, config=")
+    it = await start(config(repo, "steps.ShellCommand(command='echo x > x')", made, push, branch="main"))
+    request = await it.submit()
+    await it.until_output(request, b"pushing")
+    await it.restart()
+    await it.until("workers", it.attached)
+    (tmp_path / "go").touch()
+    built = await it.finished(request)
+    assert (built.results, built.attempt) == (SUCCESS, 1), built
+    assert int(repo.git("rev-list", "--count", "main")) == 2
+    calls = (tmp_path / "calls").read_text()
+    assert (calls.count("commit --message"), calls.count("push --")) == (1, 1)
+
+
 async def test_tags(start: Start, repo: Repository) -> None:
     first = repo.git("rev-parse", "HEAD")
     push = f"steps.GitPush(repourl={repo.url!r}, branch=util.Property('tag'))"
