@@ -27,6 +27,8 @@ SUBCOMMANDS = {
     "log": "Show what a build's commands have printed, also while they print it.",
     "doctor": "Tell what is wrong with an installation, and what to do.",
     "cleanup": "Remove what the configuration doesn't keep, or tell what that would be.",
+    "backup": "Copy database, logs and configuration of a master, which may run.",
+    "restore": "Put a backup back.",
     "token": "Make, list and delete API tokens.",
     "upgrade-db": "Make a database's tables, or bring them to this version's.",
 }
