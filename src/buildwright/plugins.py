@@ -166,6 +166,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "GerritChangeFilter": "buildwright.changes.gerrit",
         "GitCredentialInputRenderer": "buildwright.model.gitaccess",
         "GitCredentialOptions": "buildwright.model.gitaccess",
+        "InheritBuildParameter": _PARAMETERS,
         "IntParameter": _PARAMETERS,
         "Interpolate": _RENDER,
         "JanitorConfigurator": "buildwright.schedulers.janitor",
@@ -200,6 +201,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "WithProperties": _RENDER,
         "WorkerChoiceParameter": _PARAMETERS,
         "WorkerLock": "buildwright.model.locks",
+        "enforceChosenWorker": _PARAMETERS,
         "renderer": _RENDER,
         "statusToString": _RESULTS,
     },
@@ -261,8 +263,8 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.schedulers.dependent import Dependent
         from buildwright.schedulers.force import ForceScheduler
         from buildwright.schedulers.timed import Nightly, Periodic
-        from buildwright.schedulers.triggerable import NightlyTriggerable, Triggerable
         from buildwright.schedulers.tries import Try_Jobdir, Try_Userpass
+        from buildwright.schedulers.triggerable import NightlyTriggerable, Triggerable
 
     class secrets:  # noqa: N801 - a namespace
         from buildwright.model.secrets import SecretInAFile, SecretInEnvironment
@@ -398,8 +400,8 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         )
         from buildwright.model.retention import Retention
         from buildwright.model.revlinks import RevlinkMatch
-        from buildwright.schedulers.janitor import JanitorConfigurator
         from buildwright.schedulers.cancellers import FailingBuildsetCanceller, OldBuildCanceller
+        from buildwright.schedulers.janitor import JanitorConfigurator
         from buildwright.schedulers.parameters import (
             AnyPropertyParameter,
             BaseParameter,
@@ -408,6 +410,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             CodebaseParameter,
             FileParameter,
             FixedParameter,
+            InheritBuildParameter,
             IntParameter,
             NestedParameter,
             ParameterGroup,
@@ -416,6 +419,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             TextParameter,
             UserNameParameter,
             WorkerChoiceParameter,
+            enforceChosenWorker,
         )
         from buildwright.steps.factories import CPAN, Distutils, GNUAutoconf, Trial
         from buildwright.steps.secretfiles import BuildFactory

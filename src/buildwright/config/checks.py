@@ -272,6 +272,15 @@ def check_references(
     _check_driven(builders, schedulers, context)
 
 
+def offer_workers(schedulers: Mapping[str, Any], builders: Mapping[str, BuilderConfig]) -> None:
+    """Let forms choose among the workers of their builders."""
+    for scheduler in schedulers.values():
+        offer = getattr(scheduler, "offer_workers", None)
+        if offer is not None:
+            names = [name for name in _plain_names(scheduler.builderNames) if name in builders]
+            offer(sorted({worker for name in names for worker in builders[name].workernames}))
+
+
 def _plain_names(names: Any) -> list[str]:
     if is_renderable(names) or not isinstance(names, (list, tuple)):
         return []

@@ -138,6 +138,7 @@ def _freeze(
     checks.check_references(builders, workers, schedulers, context, whole=whole, multi_master=multi_master)
     if builders and not multi_master:
         checks.check_named_builders(services, builders, context)
+    checks.offer_workers(schedulers, builders)
     locks = checks.check_locks(builders, workers, context)
     if whole:
         checks.check_project_names(builders, projects, codebases, context)

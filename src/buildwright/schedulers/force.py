@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING, Any
 from buildwright.model.errors import error, shown
 from buildwright.model.properties import Properties
 from buildwright.schedulers.base import Scheduler
+from buildwright.schedulers.inheriting import FORM_SOURCE, NOTHING, Inherited, inherit
 from buildwright.schedulers.parameters import (
     RESERVED,
     BaseParameter,
     CodebaseParameter,
     FixedParameter,
+    InheritBuildParameter,
     IntParameter,
     NestedParameter,
     Problems,
     StringParameter,
     UserNameParameter,
+    WorkerChoiceParameter,
     checked,
 )
 from buildwright.schedulers.plan import Plan, plan_buildset
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     from buildwright.store.base import Store
     from buildwright.store.units.buildsets import Added
 
-SOURCE = "Force Build Form"
 NOBODY = (None, "", "anonymous")
 """Owners that stand for nobody being logged in."""
 
@@ -132,14 +134,26 @@ class ForceScheduler(Scheduler):
                 error(f"{self.what}: two fields are called {field.fullName!r}")
             seen.add(field.fullName)
 
-    def form(self) -> dict[str, Any]:
-        """The form as data."""
+    def offer_workers(self, names: Sequence[str]) -> None:
+        """Let workers be chosen of these, where the configuration doesn't say of which."""
+        for field in leaves(self.all_fields):
+            if isinstance(field, WorkerChoiceParameter) and not field.choices:
+                field.choices = list(names)
+
+    @property
+    def inherited(self) -> list[InheritBuildParameter]:
+        """The fields that name a build to take something over from."""
+        return [field for field in leaves(self.all_fields) if isinstance(field, InheritBuildParameter)]
+
+    def form(self, builds: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """The form as data. ``builds`` are what can be inherited from."""
+        choices = {field.fullName: field.choices_of(builds) for field in self.inherited}
         return {
             "name": self.name,
             "label": self.label,
             "button_name": self.buttonName,
             "builder_names": self.builder_names or [],
-            "all_fields": [field.spec() for field in self.all_fields],
+            "all_fields": [_with_choices(field.spec(), choices) for field in self.all_fields],
         }
 
     async def plan(
@@ -148,6 +162,7 @@ class ForceScheduler(Scheduler):
         owner: str | None = None,
         builder_names: Sequence[str] | None = None,
         validation: Mapping[str, re.Pattern[str]] | None = None,
+        inherited: Inherited = NOTHING,
     ) -> Plan:
         """The buildset of one filled-in form.
 
@@ -167,6 +182,9 @@ class ForceScheduler(Scheduler):
         stamps = [parameter.stamp_of(given, problems) for parameter in self.codebase_parameters]
         for parameter in self.forced_properties:
             parameter.collect(given, answers, problems)
+        asked = {field.name for field in self.forced_properties if _is_given(field, given)}
+        answers.update({name: value for name, value in inherited.values.items() if name not in asked})
+        problems.update(inherited.problems)
         if validation:
             self._validate(validation, stamps, answers, problems)
         configured = self.builder_names or []
@@ -176,7 +194,7 @@ class ForceScheduler(Scheduler):
         properties = Properties()
         for name, value in {**answers, "reason": reason, "owner": owner}.items():
             try:
-                properties.setProperty(name, value, SOURCE)
+                properties.setProperty(name, value, FORM_SOURCE)
             except ValueError as refused:
                 problems[name] = str(refused)
         if problems:
@@ -188,6 +206,7 @@ class ForceScheduler(Scheduler):
             properties=properties,
             builder_names=list(builder_names) if builder_names else configured,
             priority=priority if isinstance(priority, int) else 0,
+            changeids=inherited.changeids,
         )
 
     def _validate(
@@ -242,13 +261,28 @@ async def force(
         if not names:
             raise ForceRefused({"builderid": f"there is no builder {wanted}"})
     form = {name: value for name, value in params.items() if name not in RESERVED}
-    plan = await scheduler.plan(form, None if owner in NOBODY else owner, names, validation)
+    inherited = await inherit(store, scheduler.inherited, form)
+    plan = await scheduler.plan(form, None if owner in NOBODY else owner, names, validation, inherited)
     added = await store.run(
         start(schedulerid, {**plan.arguments(builder_ids), "key": key and f"force:{key}"}, now_us)
     )
     if added is None:
         raise ForceRefused({"": f"{scheduler.what} is disabled"})
     return added
+
+
+def _is_given(field: BaseParameter, given: Mapping[str, Any]) -> bool:
+    """Whether something was filled in for a field, or for one of a group."""
+    return any(each.items_of(given.get(each.fullName)) for each in leaves([field]))
+
+
+def _with_choices(spec: dict[str, Any], choices: Mapping[str, list[str]]) -> dict[str, Any]:
+    """A field's data, with choices filled in by full name, also inside of groups."""
+    if spec["fullName"] in choices:
+        return {**spec, "choices": choices[spec["fullName"]]}
+    if "fields" in spec:
+        return {**spec, "fields": [_with_choices(each, choices) for each in spec["fields"]]}
+    return spec
 
 
 def leaves(fields: Sequence[BaseParameter]) -> list[BaseParameter]:

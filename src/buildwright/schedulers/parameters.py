@@ -11,7 +11,7 @@ Anything wrong is collected by full name (`Problems`), so that a form can show a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from buildwright.model.errors import error, expect, shown
@@ -257,18 +257,72 @@ class ChoiceStringParameter(BaseParameter):
 
 
 class WorkerChoiceParameter(ChoiceStringParameter):
-    """A worker, or any."""
+    """A worker, or any: of those that the scheduler's builders have, unless ``choices`` are given.
+
+    The builders obey it with ``canStartBuild=util.enforceChosenWorker``.
+    """
 
     anySentinel = "-any-"
 
     def __init__(self, name: str = "workername", label: str | None = None, **more: Any) -> None:
-        super().__init__(name, "Worker" if label is None else label, **{"strict": False, **more})
+        super().__init__(name, "Worker" if label is None else label, **more)
         if not self.default:
             self.default = self.anySentinel
+
+    def getChoices(self) -> list[str]:
+        return [self.anySentinel, *(name for name in self.choices if name != self.anySentinel)]
+
+    def convert(self, item: Any) -> Any:
+        return super().convert(item) if self.choices else item
 
     def value_of(self, given: Mapping[str, Any]) -> Any:
         value = super().value_of(given)
         return None if value == self.anySentinel else value
+
+
+def enforce_chosen_worker(bldr: Any, workerforbuilder: Any, breq: Any) -> bool:  # noqa: ARG001
+    """A ``canStartBuild``: whether the request's property ``workername`` leaves it to this worker."""
+    chosen = breq.properties.getProperty("workername")
+    return chosen is None or bool(chosen == workerforbuilder.worker.workername)
+
+
+enforceChosenWorker = enforce_chosen_worker  # noqa: N816 - as configurations call it
+
+
+class InheritBuildParameter(ChoiceStringParameter):
+    """A finished build, written ``builder/number``, whose form's properties are taken over, with its changes.
+
+    What is filled in goes before what is taken over, and that before the defaults; its `owner` becomes
+    `orig_owner`. ``compatible_builds`` may choose among the newest builds of the scheduler's builders, a list
+    of dicts with builder, number, results and properties; it gives those that fit. Without it all do.
+    """
+
+    type = "inherit"
+
+    def __init__(
+        self,
+        name: str = "inherit",
+        label: str | None = None,
+        *,
+        compatible_builds: Callable[[list[dict[str, Any]]], Iterable[Mapping[str, Any]]] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(name, "Inherit from" if label is None else label, **{"strict": False, **more})
+        if compatible_builds is not None:
+            expect(compatible_builds, Callable, f"{self.what}: compatible_builds", "a function")  # type: ignore[arg-type]
+        self.compatible_builds = compatible_builds
+
+    def choices_of(self, builds: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What can be chosen of these builds."""
+        found = [dict(build) for build in builds]
+        fitting = found if self.compatible_builds is None else self.compatible_builds(found)
+        return [f"{build['builder']}/{build['number']}" for build in fitting]
+
+    def convert(self, item: Any) -> Any:
+        builder, slash, number = str(item).rpartition("/")
+        if not slash or not builder or not number.isascii() or not number.isdecimal() or len(number) > 15:
+            raise Refused(f"'{self.label}' has to be a build, as in builder/12")
+        return str(item)
 
 
 class UserNameParameter(StringParameter):

@@ -26,8 +26,13 @@ class ForceForm(Protocol):
     @property
     def name(self) -> str: ...
 
-    def form(self) -> Mapping[str, Any]:
-        """name, button_name, label, builder_names and all_fields."""
+    @property
+    def inherited(self) -> Sequence[Any]:
+        """The fields that name a finished build."""
+        ...
+
+    def form(self, builds: Sequence[Mapping[str, Any]] = ()) -> Mapping[str, Any]:
+        """name, button_name, label, builder_names and all_fields; ``builds`` can be inherited from."""
         ...
 
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
+from collections.abc import Mapping
+from typing import Any
 
+import sqlalchemy as sa
+import structlog
+
+from buildwright.model.properties import Properties
 from buildwright.store import schema
 from buildwright.store.unit import Statement, Work, in_set, unit
+from buildwright.store.units.history import recent_builds
 from buildwright.web.paths import Params
 from buildwright.web.resource import Computed, Json
-from buildwright.web.services import WebServices
+from buildwright.web.services import ForceForm, WebServices
+
+log = structlog.get_logger(__name__)
+
+MOST_BUILDS = 20
+"""So many of each builder can be inherited from."""
 
 _s = schema.schedulers.c
 
@@ -50,7 +61,33 @@ async def _all(services: WebServices) -> list[Json]:
     if not forms:
         return []
     enabled = await services.store.read(enabled_schedulers([form.name for form in forms]))
-    return [{**form.form(), "enabled": bool(enabled.get(form.name, True))} for form in forms]
+    return [{**await _shown(services, form), "enabled": bool(enabled.get(form.name, True))} for form in forms]
+
+
+async def _shown(services: WebServices, form: ForceForm) -> Mapping[str, Any]:
+    shown = form.form()
+    if not form.inherited:
+        return shown
+    builds = [
+        {
+            "builder": build.builder,
+            "number": build.number,
+            "results": build.results,
+            "properties": {
+                name: value for name, (value, _) in Properties.from_json(build.properties).items()
+            },
+        }
+        for build in await services.store.read(recent_builds(shown["builder_names"], MOST_BUILDS))
+    ]
+    try:
+        return form.form(builds)
+    except Exception as problem:
+        log.exception(
+            "compatible_builds failed; the form offers no builds",
+            scheduler=form.name,
+            error=f"{type(problem).__name__}: {problem}",
+        )
+        return shown
 
 
 async def _list(services: WebServices, _params: Params) -> list[Json]:
