@@ -21,10 +21,14 @@ from buildwright.web.ways import STEP as STEP_WAYS
 _d = schema.build_data.c
 _s = schema.test_result_sets.c
 _t = schema.test_results.c
-_names = schema.test_names
-_paths = schema.test_code_paths
+_n = schema.test_names.c
+_p = schema.test_code_paths.c
 
 _ZERO: sa.ColumnElement[int] = sa.literal_column("0")
+
+# Looked up for the rows that are shown; a join would begin with all the names that a builder ever had.
+_name = sa.select(_n.name).where(_n.id == _t.test_nameid).scalar_subquery()
+_path = sa.select(_p.path).where(_p.id == _t.test_code_pathid).scalar_subquery()
 
 BUILD_DATA = resource(
     "build_data",
@@ -59,15 +63,13 @@ TEST_RESULT_SET = resource(
 
 TEST_RESULT = resource(
     "test_result",
-    schema.test_results.outerjoin(_names, _names.c.id == _t.test_nameid).outerjoin(
-        _paths, _paths.c.id == _t.test_code_pathid
-    ),
+    schema.test_results,
     _t.id,
     number("test_resultid", _t.id),
     number("builderid", _t.builderid),
     number("test_result_setid", _t.test_result_setid),
-    text("test_name", _names.c.name, nullable=True),
-    text("test_code_path", _paths.c.path, nullable=True),
+    text("test_name", _name, nullable=True),
+    text("test_code_path", _path, nullable=True),
     number("line", _t.line, nullable=True),
     number("duration_ns", _t.duration_ns, nullable=True),
     text("value", _t.value),
