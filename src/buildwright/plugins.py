@@ -60,6 +60,9 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "CopyDirectory": "buildwright.steps.files",
         "Cppcheck": "buildwright.steps.cmake",
         "DELETE": "buildwright.steps.http",
+        "DebCowbuilder": "buildwright.steps.debian",
+        "DebLintian": "buildwright.steps.debian",
+        "DebPbuilder": "buildwright.steps.debian",
         "DirectoryUpload": "buildwright.steps.uploads",
         "FileDownload": "buildwright.steps.transfer",
         "FileExists": "buildwright.steps.files",
@@ -81,6 +84,9 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "LogRenderable": "buildwright.steps.checks",
         "MakeDirectory": "buildwright.steps.files",
         "MasterShellCommand": "buildwright.steps.master",
+        "Mock": "buildwright.steps.rpm",
+        "MockBuildSRPM": "buildwright.steps.rpm",
+        "MockRebuild": "buildwright.steps.rpm",
         "MsBuild": _VSTUDIO,
         "MsBuild12": _VSTUDIO,
         "MsBuild14": _VSTUDIO,
@@ -99,6 +105,9 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "PyLint": "buildwright.steps.python",
         "RemoveDirectory": "buildwright.steps.files",
         "RemovePYCs": "buildwright.steps.shell",
+        "Robocopy": "buildwright.steps.robocopy",
+        "RpmBuild": "buildwright.steps.rpm",
+        "RpmLint": "buildwright.steps.rpm",
         "SetProperties": "buildwright.steps.setproperty",
         "SetPropertiesFromEnv": "buildwright.steps.setproperty",
         "SetProperty": "buildwright.steps.setproperty",
@@ -118,6 +127,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "TreeSize": "buildwright.steps.shell",
         "Trial": "buildwright.steps.trial",
         "Trigger": "buildwright.steps.trigger",
+        "UbuCowbuilder": "buildwright.steps.debian",
+        "UbuPbuilder": "buildwright.steps.debian",
         "VC10": _VSTUDIO,
         "VC11": _VSTUDIO,
         "VC12": _VSTUDIO,
@@ -281,6 +292,13 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.checks import Assert, LogRenderable
         from buildwright.steps.cmake import CMake, Cppcheck
         from buildwright.steps.composite import CompositeStepMixin
+        from buildwright.steps.debian import (
+            DebCowbuilder,
+            DebLintian,
+            DebPbuilder,
+            UbuCowbuilder,
+            UbuPbuilder,
+        )
         from buildwright.steps.files import CopyDirectory, FileExists, MakeDirectory, RemoveDirectory
         from buildwright.steps.git import Git
         from buildwright.steps.gitdiff import GitDiffInfo
@@ -313,6 +331,8 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             WarningCountingShellCommandNewStyle,
         )
         from buildwright.steps.python import PyFlakes, PyLint, Sphinx
+        from buildwright.steps.robocopy import Robocopy
+        from buildwright.steps.rpm import Mock, MockBuildSRPM, MockRebuild, RpmBuild, RpmLint
         from buildwright.steps.sequence import ShellSequence
         from buildwright.steps.source import Source
         from buildwright.steps.shell import Configure, RemovePYCs, ShellCommand, TreeSize

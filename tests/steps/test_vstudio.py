@@ -3,7 +3,6 @@
 The tools are for another system; what they print is told after their own output.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +11,12 @@ import pytest
 from buildwright.model.errors import ConfigErrors
 from buildwright.model.results import FAILURE, SUCCESS, WARNINGS
 from buildwright.plugins import steps
-from buildwright.testing import Rehearsal
+from tests.steps.rehearsed import Rehearse, rehearsed
 
-Rehearse = Callable[..., Rehearsal]
-
-HEAD = """
-from buildwright.plugins import schedulers, steps, util, worker
-c = BuildmasterConfig = {}
-c["www"] = {"port": 8010}
-c["workers"] = [worker.Worker("w1", "sesame")]
-c["schedulers"] = []
-"""
 FOR = (
     r'set "PATH=%PATH%;%ProgramFiles(x86)%\Microsoft Visual Studio\Installer" && for /f "tokens=*" %I in '
     r"""('vswhere.exe -version "VERSIONS" -products * -property installationPath') do "%I\%VCENV_BAT%" """
 )
-
-
-def rehearsed(rehearse: Rehearse, directory: Path, *made: str) -> Rehearsal:
-    """A rehearsal of one builder with these steps."""
-    config = directory / "master.cfg"
-    factory = f"util.BuildFactory([{', '.join(made)}])"
-    config.write_text(
-        HEAD + f'c["builders"] = [util.BuilderConfig("b", workernames=["w1"], factory={factory})]\n'
-        'c["schedulers"] = [schedulers.ForceScheduler(name="force", builderNames=["b"])]\n'
-    )
-    return rehearse(config)
 
 
 DEVENV: list[tuple[str, dict[str, Any], list[str], str, str]] = [
