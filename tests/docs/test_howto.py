@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from buildwright.model.results import FAILURE, SUCCESS, WARNINGS
+from buildwright.store import schema
 from tests.docs.blocks import DOCS, Block, blocks
 from tests.docs.session import session
 from tests.support.processes import free_port
@@ -40,6 +43,24 @@ def test_postgresql(tmp_path: Path, postgres_url: str) -> None:
         reader.do("buildwright start ci", stays="...the master is running...")
         reader.do("buildwright upgrade-db ci --check")
         reader.do("buildwright force hello --basedir ci --follow")
+
+
+async def test_results_of_a_step_of_ones_own(tmp_path: Path, sqlite_store_url: str) -> None:
+    (tmp_path / "master").mkdir()
+    (tmp_path / "master" / "measure.py").write_text(block_with("test-results.md", "class Measure").text)
+    text = """
+from measure import Measure
+builder("b", Measure(command="echo start 17.5; echo stop 3"))
+"""
+    async with rig(tmp_path, sqlite_store_url, text) as it:
+        built = await it.build("b")
+        assert built.results == SUCCESS, built
+        values = await it.store.fetch(
+            sa.select(schema.test_results.c.value).order_by(schema.test_results.c.id)
+        )
+        assert values == [("17.5",), ("3",)]
+        data = await it.store.fetch(sa.select(schema.build_data.c.name, schema.build_data.c.value))
+        assert data == [("speed.txt", b"start 17.5\nstop 3\n")]
 
 
 async def test_a_step_of_ones_own(tmp_path: Path, sqlite_store_url: str) -> None:
