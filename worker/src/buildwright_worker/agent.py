@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from .commands import Command
     from .config import AgentConfig
+    from .directories import Directories
     from .protocol import LostCommand
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ PATIENT_S = 0.01  # how long a record that is not urgent waits for company
 STOP_S = 4.0
 PARTIAL_CHAIN = 0x80000  # ssl.VERIFY_X509_PARTIAL_CHAIN, which Python 3.9 has without a name
 PUMP_BYTES = 1 << 18
+CLEAN_EVERY_S = 3600.0
 
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -130,12 +132,23 @@ class Agent:
             self.session.lost(*command)
         if self._retiring is not None:
             self.session.goodbye(True, self._retiring)
+        cleaning = self._loop.create_task(self._clean(runner.directories))
         try:
             await self._stay_connected(self.session)
         finally:
+            cleaning.cancel()
             for timer in self._timers.values():
                 timer.cancel()
             runner.close()
+
+    async def _clean(self, directories: Directories) -> None:
+        """Remove what nobody has used for long, now and then."""
+        days = self.config.unused_days
+        while days is not None:
+            for name in directories.put_aside(days, time.time()):
+                logger.info("the directory %s was not used for %g days: removing it", name, days)
+            await self._loop.run_in_executor(None, directories.remove_aside)
+            await asyncio.sleep(CLEAN_EVERY_S)
 
     def retire(self, why: str) -> None:
         """Take no more work, and end when the master has said that it is done with this worker."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__, config, posix
 from .agent import Agent
+from .directories import Directories
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +54,14 @@ takes no more work and ends when what runs has ended.
 """
 
 
+DIRECTORIES = """\
+List the directories that commands have made here, the one that was not used for the
+longest time first. With "unused_days" in worker.json (create --unused-days) the worker
+removes those that were not used for so long. What you have made by hand isn't listed,
+and never removed.
+"""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
@@ -83,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     create.add_argument("--password-file", type=Path, metavar="FILE", help="a file that holds the password")
     create.add_argument("--password", help="the password itself")
+    create.add_argument(
+        "--unused-days",
+        type=float,
+        metavar="DAYS",
+        help="remove directories of builds that were not used for so long (default: never)",
+    )
     create.add_argument("--json", action="store_true", help="print what was made as JSON")
 
     start = _command(commands, "start", "run the worker in the foreground", START, _start)
@@ -98,6 +113,11 @@ def _parser() -> argparse.ArgumentParser:
         help="how long to wait (default 10; not with --graceful)",
     )
     stop.add_argument("--json", action="store_true", help="print what happened as JSON")
+
+    directories = _command(
+        commands, "directories", "list what builds have left here", DIRECTORIES, _directories
+    )
+    directories.add_argument("--json", action="store_true", help="print the list as JSON")
     return parser
 
 
@@ -112,8 +132,14 @@ def _command(commands: Any, name: str, help: str, description: str, run: Any) ->
 
 def _create(options: argparse.Namespace) -> int:
     password = options.password or os.environ.get(config.PASSWORD_VARIABLE)
+    others = {} if options.unused_days is None else {"unused_days": options.unused_days}
     made = config.create(
-        options.basedir, [options.url, *options.master], options.name, password, options.password_file
+        options.basedir,
+        [options.url, *options.master],
+        options.name,
+        password,
+        options.password_file,
+        **others,
     )
     if options.json:
         print(json.dumps({"basedir": str(made.basedir), "masters": made.masters, "name": made.name}))
@@ -171,6 +197,17 @@ def _stop(options: argparse.Namespace) -> int:
     return _report(
         options, running=False, stopped=True, text=f"The worker (process {pid}) has ended.", code=0
     )
+
+
+def _directories(options: argparse.Namespace) -> int:
+    loaded = config.load(options.basedir, os.environ.get(config.PASSWORD_VARIABLE))
+    found = Directories(loaded.basedir, loaded.own_directory).known()
+    if options.json:
+        print(json.dumps([{"name": name, "used_at": int(when)} for name, when in found]))
+        return 0
+    for name, when in found:
+        print(f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(when))}  {name}")
+    return 0
 
 
 def _holder(lock: Path) -> int | None:

@@ -3,7 +3,7 @@
     worker.json            masters, name and limits; made by `buildwright-worker create`, meant to be edited
     password               the password, readable by its owner only
     info/admin, info/host  what people should know about this worker; shown on its page
-    .buildwright/          the worker's own: lock, ledger, spool, private files of running commands
+    .buildwright/          the worker's own: lock, ledger, spool, private files of commands, marks of use
 
 Errors of the user's are `ConfigError`: what, where, and what to do.
 """
@@ -24,7 +24,7 @@ PASSWORD_VARIABLE = "BUILDWRIGHT_WORKER_PASSWORD"  # noqa: S105  # a variable's 
 CONFIG_FILE = "worker.json"
 PASSWORD_FILE = "password"  # noqa: S105  # a file's name
 OWN_DIRECTORY = ".buildwright"
-_KNOWN = ("masters", "name", "spool_limit", "ca_file", "certificate")
+_KNOWN = ("masters", "name", "spool_limit", "ca_file", "certificate", "unused_days")
 
 
 class ConfigError(Exception):
@@ -47,6 +47,7 @@ class AgentConfig:
     spool_limit: int = DISK_LIMIT  # bytes on disk for records that no master has taken yet
     ca_file: str | None = None  # certificates to trust for wss:, besides the system's
     certificate: str | None = None  # the master's own: trust exactly this one, whatever names it is made for
+    unused_days: float | None = None  # after which a directory that commands have made is removed
     environ: dict[str, str] = field(default_factory=own_environment, repr=False)
 
     @property
@@ -137,6 +138,9 @@ def load(basedir: Path, password: str | None = None) -> AgentConfig:
         raise ConfigError(f'{path}: "name" must be the name that the master knows this worker by')
     if not isinstance(limit, int) or limit < 0:
         raise ConfigError(f'{path}: "spool_limit" must be a number of bytes')
+    days = content.get("unused_days")
+    if days is not None and (isinstance(days, bool) or not isinstance(days, (int, float)) or days <= 0):
+        raise ConfigError(f'{path}: "unused_days" must be a number of days, more than none')
     ca_file, certificate = (_file_in(basedir, content, key) for key in ("ca_file", "certificate"))
     return AgentConfig(
         basedir=basedir.absolute(),
@@ -146,6 +150,7 @@ def load(basedir: Path, password: str | None = None) -> AgentConfig:
         spool_limit=limit,
         ca_file=ca_file,
         certificate=certificate,
+        unused_days=days,
     )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from . import posix
 from .commands import ArgumentError, Command, Context
+from .directories import Directories
 from .protocol import Masker, Result
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Runner:
         self._space = space
         self._sender = sender
         self._kinds = kinds
+        self.directories = Directories(config.basedir, config.own_directory)
         self._commands: dict[str, Command] = {}  # those that were started and have not ended
         self._contexts: dict[str, Context] = {}
         self._spools: dict[str, Spool] = {}
@@ -174,6 +176,7 @@ class Runner:
             loop=self._loop,
             basedir=str(self._config.basedir),
             private=str(self._config.private_directory / wanted.id),
+            use=self.directories.use(),
             environ=self._config.environ,
             marker=self._ledger.marker(wanted.id),
             masker=Masker(wanted.secrets),
@@ -221,8 +224,10 @@ class Runner:
     def _finish(self, id: str, time_us: int, result: Result) -> None:
         """Nothing of the command runs any more."""
         self._commands.pop(id, None)
-        if self._contexts.pop(id, None) is None:
+        context = self._contexts.pop(id, None)
+        if context is None:
             return
+        context.use.end()
         then = self._settled.pop(id, None)
         if then is not None:
             then()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterable
 
+    from buildwright_worker.directories import Use
     from buildwright_worker.protocol.worker_events import DataArrived
     from buildwright_worker.spool import Spool
 
@@ -40,6 +41,7 @@ class Context:
         loop: asyncio.AbstractEventLoop,
         basedir: str,
         private: str,
+        use: Use,
         environ: dict[str, str],
         marker: str,
         masker: Masker,
@@ -53,6 +55,7 @@ class Context:
         self.id = id
         self.loop = loop
         self.basedir = basedir
+        self.use = use
         self.private = private  # the directory of this command's private files, which it makes if it has any
         self.environ = environ
         self.marker = marker
@@ -68,7 +71,9 @@ class Context:
 
     def path(self, name: str) -> str:
         """A path as commands give it: `~` expanded, relative to the worker's directory."""
-        return os.path.join(self.basedir, posix.user_directory(name))
+        path = os.path.join(self.basedir, posix.user_directory(name))
+        self.use.add(path)
+        return path
 
     def output(self, kind: str, data: bytes, name: str = "") -> None:
         """Bytes of a stream."""

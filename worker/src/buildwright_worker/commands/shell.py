@@ -34,6 +34,7 @@ import time
 from typing import Any
 
 from buildwright_worker import posix
+from buildwright_worker.directories import REMOVE
 from buildwright_worker.logfiles import FollowedFiles
 from buildwright_worker.protocol import Result
 
@@ -434,8 +435,7 @@ class RemoveDirectories(TreeCommand):
     """Remove trees; what is not there is removed already. Directories without permissions get them first."""
 
     def __init__(self, context: Context, args: dict[str, Any]) -> None:
-        script = 'rm -rf -- "$@" 2>/dev/null || { chmod -Rf u+rwx -- "$@"; rm -rf -- "$@"; }'
-        super().__init__(context, args, script, base.texts(args, "paths"))
+        super().__init__(context, args, REMOVE, base.texts(args, "paths"))
 
 
 class CopyDirectory(TreeCommand):
