@@ -112,8 +112,8 @@ def test_pbuilder(rehearse: Rehearse, tmp_path: Path) -> None:
         f"find {cache}/stable-arm64-buildbot.tgz -maxdepth 0 -mtime +6",
         (
             f"sudo /usr/sbin/pbuilder --create --basetgz {cache}/stable-arm64-buildbot.tgz"
-            " --distribution stable --mirror m --architecture arm64 --othermirror o --extrapackages 'x y' --components main"
-            " --debootstrapopts --keyring=k"
+            " --distribution stable --mirror m --architecture arm64 --othermirror o"
+            " --extrapackages 'x y' --components main --debootstrapopts --keyring=k"
         ),
         (
             f"{pdebuild}pbuilder --architecture arm64 -- --buildresult . --basetgz"

@@ -226,6 +226,13 @@ def test_plain_texts() -> None:
     assert plain_text_in(re.compile(steps.Compile.directoryEnterPattern)) == b": entering directory "
 
 
+def test_only_suspects_are_looked_at() -> None:
+    pattern = re.compile(steps.Compile.warningPattern)
+    observer = WarningObserver(pattern, None, None, lambda line, _: (None, None, line), [])
+    block = b"gcc -c a.c\nThe Warning\n" * 3 + b"make: Entering directory 'x'\n"
+    assert list(observer._suspects(block)) == [b"The Warning"] * 3
+
+
 async def test_consuming_lines(start: Start) -> None:
     it = await start(
         """
