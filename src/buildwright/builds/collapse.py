@@ -13,11 +13,9 @@ that wait behind it; the store then does it (:mod:`buildwright.store.units.colla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from buildwright.model.builders import BuilderConfig
-from buildwright.model.renderable import settle
 from buildwright.store.base import Store
 from buildwright.store.units.collapse import WaitingRequest, WaitingSource, collapse, waiting_requests
 
@@ -37,12 +35,15 @@ def can_be_collapsed(newer: WaitingRequest, older: WaitingRequest) -> bool:
 
 
 async def collapsed(
-    store: Store, rule: Rule, builder: BuilderConfig, requestid: int, others: Sequence[int], now_us: int
+    store: Store,
+    decide: Callable[[WaitingRequest, WaitingRequest], Awaitable[bool]],
+    requestid: int,
+    others: Sequence[int],
+    now_us: int,
 ) -> int:
     """Let a request that is about to be claimed make room for newer ones; gives the one that stays.
 
-    ``others`` are the waiting requests of the same builder. A rule of the configuration's own is called with
-    (builder, newer, older); what it raises goes to the caller.
+    ``others`` are the waiting requests of the same builder; ``decide`` is asked of a newer and an older one.
     """
     found = await store.read(waiting_requests([requestid, *others]))
     known = {request.id: request for request in found}
@@ -50,11 +51,7 @@ async def collapsed(
     for newer in sorted(known.values(), key=lambda request: request.id):
         if stays is None or newer.id <= stays.id:
             continue
-        if callable(rule):
-            agreed = await settle(rule(None, builder, newer, stays)) is True
-        else:
-            agreed = can_be_collapsed(newer, stays)
-        if agreed and await store.run(collapse(stays.id, newer.id, now_us)):
+        if await decide(newer, stays) and await store.run(collapse(stays.id, newer.id, now_us)):
             stays = newer
     return requestid if stays is None else stays.id
 

@@ -7,9 +7,9 @@ refuses is looked at again in the next pass. A pass is made when something was w
 that attached or became free, a freed lock, a reload, and once a second by the sweeper, with which alone
 everything would work as well.
 
-Users' callables (``nextBuild``, ``nextWorker``, ``canStartBuild``, ``prioritizeBuilders``,
-``collapseRequests``) are asked while choosing, outside of any unit. One that fails is named in the log and
-in the request's reason for waiting, and holds nobody else up.
+The configuration's callables (:mod:`choosing`) are asked outside of any unit, and a builder that has any
+chooses in a task of its own. So one that fails or takes its time holds nobody else up; it is named in the
+builder's reason for waiting.
 
 An attempt that ended with RETRY waits before the next: 1 s, doubled with every attempt up to a minute, on
 this process's own clock.
@@ -18,22 +18,24 @@ this process's own clock.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 
-from buildwright.builds.collapse import Rule, collapsed
+from buildwright.builds.choosing import Choosing, Failed
+from buildwright.builds.collapse import collapsed
 from buildwright.builds.links import WorkerLink
 from buildwright.builds.lockwaits import LockWaits
 from buildwright.builds.runner import Assignment, BuildRunner, Resumed, steps_fingerprint, wanted_locks
 from buildwright.builds.services import BuildServices
 from buildwright.builds.sources import source_stamps
+from buildwright.model.asking import within
 from buildwright.model.builders import BuilderConfig
 from buildwright.model.properties import Properties
-from buildwright.model.renderable import render, settle
+from buildwright.model.renderable import render
 from buildwright.store.errors import StoreError
 from buildwright.store.unit import Fenced
 from buildwright.store.units.claims import (
@@ -59,31 +61,6 @@ RETRY_PAUSE, RETRY_PAUSE_MOST = 1.0, 60.0
 
 
 @dataclass(slots=True)
-class BuildRequest:
-    """A waiting request as users' callables see it."""
-
-    id: int
-    builderid: int
-    buildsetid: int
-    priority: int
-    submittedAt: int
-    reason: str
-    properties: Properties
-    sources: dict[str, Any]
-    waitedFor: bool
-
-
-@dataclass(slots=True)
-class WorkerForBuilder:
-    """A free worker of a builder as users' callables see it."""
-
-    builder: BuilderConfig
-    worker: Any
-    workername: str
-    link: WorkerLink
-
-
-@dataclass(slots=True)
 class _Choice:
     builder: BuilderConfig
     builderid: int
@@ -104,6 +81,9 @@ class Distributor:
         self._claiming: dict[int, list[int]] = {}  # worker id -> builder ids of claims under way
         self._claimed: set[int] = set()  # request ids of claims under way
         self._claims: set[asyncio.Task[None]] = set()
+        self._choosing: dict[int, asyncio.Task[None]] = {}  # builder id -> its choice under way
+        self._missed: set[int] = set()  # those of them that were woken meanwhile
+        self._choices = Choosing(services)
         self._woken: set[int] | None = set()  # builder ids; None: all
         self._wake_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -131,9 +111,10 @@ class Distributor:
         self._open = False
         if self._task is not None:
             self._task.cancel()
-            for task in self._claims:
+            tasks = [*self._claims, *self._choosing.values()]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(self._task, *self._claims, return_exceptions=True)
+            await asyncio.gather(self._task, *tasks, return_exceptions=True)
             self._task = None
         await asyncio.gather(*(runner.drop() for runner in list(self.running.values())))
 
@@ -253,6 +234,8 @@ class Distributor:
             known[name]: builder for name, builder in services.snapshot.builders.items() if name in known
         }
         asked = [builderid for builderid in builders if woken is None or builderid in woken]
+        self._missed.update(builderid for builderid in asked if builderid in self._choosing)
+        asked = [builderid for builderid in asked if builderid not in self._choosing]
         free = [builderid for builderid in asked if self._free(builders[builderid], builderid)]
         if woken is None and self._locks_changed:
             self._locks_changed = False
@@ -269,15 +252,32 @@ class Distributor:
             *(self._candidates(builderid, builders[builderid]) for builderid in free)
         )
         for builderid, page in zip(free, pages, strict=True):
-            try:
-                await self._choose(builders[builderid], builderid, page)
-            except Exception as error:
-                log.error(
-                    "a callable of the configuration failed",
-                    builder=builders[builderid].name,
-                    error=repr(error),
-                )
-                await self._say(builderid, f"a callable of the configuration failed: {error!r}")
+            builder = builders[builderid]
+            if not page.requests or not self._choices.asks(builder):
+                await self._choose_and_tell(builder, builderid, page)
+                continue
+            task = asyncio.create_task(
+                self._choose_and_tell(builder, builderid, page), name=f"choice of {builder.name}"
+            )
+            self._choosing[builderid] = task
+            task.add_done_callback(lambda _, builderid=builderid: self._chosen(builderid))  # type: ignore[misc]
+
+    def _chosen(self, builderid: int) -> None:
+        self._choosing.pop(builderid, None)
+        if builderid in self._missed:
+            self._missed.discard(builderid)
+            self.wake([builderid])
+
+    async def _choose_and_tell(self, builder: BuilderConfig, builderid: int, page: Facts) -> None:
+        """Choose; a failure is told, and goes no further."""
+        try:
+            await self._choose(builder, builderid, page)
+        except Failed as failed:
+            await self._say(builderid, str(failed))
+        except StoreError as error:
+            log.warning("no work can be given out", why=str(error))  # the sweeper wakes
+        except Exception:
+            log.exception("a choice failed by a defect of the engine", builder=builder.name)
 
     async def _leave_queues(self, builders: Mapping[int, BuilderConfig], free: Sequence[int]) -> None:
         """Let requests that can't start for want of a worker leave the queues of locks."""
@@ -348,19 +348,15 @@ class Distributor:
             builderid
             for builderid, _, _ in sorted(rows, key=lambda row: (-row[1], row[2], builders[row[0]].name))
         ]
-        prioritize = self.services.snapshot.prioritize_builders
-        if prioritize is not None and len(order) > 1:
+        if len(order) > 1:
+            names = await self._choices.order(self, [builders[builderid] for builderid in order])
             by_name = {builders[builderid].name: builderid for builderid in order}
-            try:
-                wished = await settle(prioritize(self, [builders[builderid] for builderid in order]))
-                order = [by_name[builder.name] for builder in wished]
-            except Exception as error:
-                log.error("prioritizeBuilders failed", error=repr(error))
+            order = [by_name[name] for name in names]
         return order
 
     async def _candidates(self, builderid: int, builder: BuilderConfig) -> Facts:
         """The requests to choose from: a page that holds enough which don't pause."""
-        chooses = builder.nextBuild is not None or self._collapse_rule(builder) is not False
+        chooses = builder.nextBuild is not None or self._choices.rule(builder) is not False
         most = len(builder.workernames) + (PAGE if chooses else PAGE_IN_ORDER)
         while True:
             page = await self.services.store.read(waiting(builderid, most))
@@ -385,35 +381,33 @@ class Distributor:
 
     async def _choose(self, builder: BuilderConfig, builderid: int, page: Facts) -> None:
         """Choose pairs of request and worker, and have them claimed."""
+        asks = self._choices.asks(builder)
         left = list(page.requests)
         while left:
             free = self._free(builder, builderid)
             if not free:
                 return
-            request = await self._next_build(builder, left, page)
+            request = await self._choices.build(builder, left, page)
             if request is None:
                 return
             left.remove(request)
-            link = await self._next_worker(builder, free, request, page)
+            link = await self._choices.worker(builder, free, request, page)
             if link is None:
                 continue
-            rule = self._collapse_rule(builder)
-            if rule is not False and left:
-                request = await self._collapsed(builder, rule, request, page, left)
+            if left and self._choices.rule(builder) is not False:
+                request = await self._collapsed(builder, request, page, left)
+            if asks and (not self._open or link not in self._free(builder, builderid)):
+                self.wake([builderid])  # it was taken while a callable thought
+                return
             self._begin_claim(_Choice(builder, builderid, request, link), page)
 
-    def _collapse_rule(self, builder: BuilderConfig) -> Rule:
-        rule = builder.collapseRequests
-        return self.services.snapshot.collapse_requests if rule is None else rule
-
     async def _collapsed(
-        self, builder: BuilderConfig, rule: Rule, request: Waiting, page: Facts, left: list[Waiting]
+        self, builder: BuilderConfig, request: Waiting, page: Facts, left: list[Waiting]
     ) -> Waiting:
         """The request to claim instead of ``request``, which may have made room for a newer one."""
         stays = await collapsed(
             self.services.store,
-            rule,
-            builder,
+            partial(self._choices.collapses, builder),
             request.requestid,
             [other.requestid for other in left],
             self.services.clock.now_us(),
@@ -426,33 +420,6 @@ class Distributor:
         left[:] = [other for other in left if other.requestid not in gone or other.requestid in waits]
         left[:] = [other for other in left if other.requestid != stays]
         return next(other for other in page.requests if other.requestid == stays)
-
-    async def _next_build(self, builder: BuilderConfig, left: list[Waiting], page: Facts) -> Waiting | None:
-        if builder.nextBuild is None:
-            return left[0]
-        views = [_view(request, page) for request in left]
-        chosen = await settle(builder.nextBuild(builder, views))
-        if chosen is None:
-            return None
-        return next((request for request in left if request.requestid == chosen.id), None)
-
-    async def _next_worker(
-        self, builder: BuilderConfig, free: list[WorkerLink], request: Waiting, page: Facts
-    ) -> WorkerLink | None:
-        choose: Callable[..., Any] | None = builder.nextWorker or self.services.snapshot.select_next_worker
-        if choose is None and builder.canStartBuild is None:
-            return random.choice(free)
-        view = _view(request, page)
-        offered = [WorkerForBuilder(builder, link.config, link.name, link) for link in free]
-        while offered:
-            chosen = await settle(choose(builder, offered, view)) if choose else random.choice(offered)
-            if chosen is None:
-                return None
-            if builder.canStartBuild is None or await settle(builder.canStartBuild(builder, chosen, view)):
-                link: WorkerLink = chosen.link
-                return link
-            offered.remove(chosen)
-        return None
 
     # -- claiming -----------------------------------------------------------------------------------------
 
@@ -544,7 +511,7 @@ class Distributor:
         if not builder.locks or isinstance(builder.locks, list):
             return builder.locks or ()
         properties = Properties.from_json(request.properties)
-        rendered = await render(builder.locks, properties)
+        rendered = await within(f"locks of builder {builder.name!r}", render(builder.locks, properties))
         return rendered or ()
 
     def _run(self, link: WorkerLink, assignment: Assignment) -> None:
@@ -566,17 +533,3 @@ class Distributor:
             for future in idle:
                 if not future.done():
                     future.set_result(None)
-
-
-def _view(request: Waiting, page: Facts) -> BuildRequest:
-    return BuildRequest(
-        id=request.requestid,
-        builderid=request.builderid,
-        buildsetid=request.buildsetid,
-        priority=request.priority,
-        submittedAt=request.submitted_at // 1_000_000,
-        reason=request.reason,
-        properties=Properties.from_json(request.properties),
-        sources={stamp.codebase: stamp for stamp in source_stamps(page, request.buildsetid)},
-        waitedFor=bool(request.waited_for),
-    )

@@ -29,11 +29,12 @@ from buildwright.builds.services import BuildServices
 from buildwright.builds.step import NAME_MOST, BuildStep
 from buildwright.builds.steprun import StepRun
 from buildwright.builds.writer import BuildWriter
+from buildwright.model.asking import Misbehaved, ask, within
 from buildwright.model.builders import BuilderConfig, StepSpec
 from buildwright.model.locks import LockAccess
 from buildwright.model.precedence import build_properties
 from buildwright.model.properties import Properties
-from buildwright.model.renderable import render, settle
+from buildwright.model.renderable import is_plain, render
 from buildwright.model.results import (
     CANCELLED,
     EXCEPTION,
@@ -216,8 +217,12 @@ class BuildRunner:
         if condition is None:
             return True
         try:
-            if await settle(condition(self.build)):
+            if await ask("do_build_if", condition, self.build):
                 return True
+        except Misbehaved as error:
+            log.error("do_build_if failed", builder=self.assignment.builder.name, error=str(error))
+            self._results, self._texts = EXCEPTION, [str(error)]
+            return False
         except Exception as error:
             log.error("do_build_if failed", builder=self.assignment.builder.name, error=repr(error))
             self._results, self._texts = EXCEPTION, [f"do_build_if failed: {error!r}"]
@@ -322,13 +327,21 @@ class BuildRunner:
 
     async def _run_step(self, planned: _Planned) -> None:
         step: BuildStep = planned.spec.instantiate()
-        if (self._terminated or self._stop is not None) and not await render(
-            step.alwaysRun, self.build.properties
-        ):
+        if (self._terminated or self._stop is not None) and not await self._always_runs(step):
             return
         name = self._unique_name(await self._name_of(step))
         run = self._prepare(step, name, self._next_number, planned.spec)
         self._count(await run.execute(), run)
+
+    async def _always_runs(self, step: BuildStep) -> bool:
+        if is_plain(step.alwaysRun):
+            return bool(step.alwaysRun)
+        what = f"alwaysRun of step {type(step).__name__}"
+        try:
+            return bool(await within(what, render(step.alwaysRun, self.build.properties)))
+        except Exception as error:
+            log.error("a callable of the configuration failed", what=what, error=repr(error))
+            return False
 
     def _prepare(self, step: BuildStep, name: str, number: int, spec: StepSpec, **stored: Any) -> StepRun:
         run = StepRun(self, step, name, number, spec, **stored)
@@ -368,7 +381,10 @@ class BuildRunner:
     async def _name_of(self, step: BuildStep) -> str:
         """A step's name, rendered. One that can't be is no reason to fail its build."""
         try:
-            return storable(str(await render(step.name, self.build.properties)))
+            name = step.name
+            if not is_plain(name):
+                name = await within("a step's name", render(name, self.build.properties))
+            return storable(str(name))
         except Exception as error:
             log.warning("a step's name can't be rendered", step=type(step).__name__, error=repr(error))
             return type(step).__name__

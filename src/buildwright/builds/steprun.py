@@ -52,6 +52,7 @@ from buildwright.builds.step import BuildStep, BuildStepCancelled, BuildStepFail
 from buildwright.builds.steplogs import MasterOutput, StepLog
 from buildwright.builds.stored import command_output, journal_outcome
 from buildwright.builds.writer import BuildWriter, Nowhere
+from buildwright.model.asking import ask, within
 from buildwright.model.builders import StepSpec
 from buildwright.model.renderable import is_plain, render, settle
 from buildwright.model.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, Results
@@ -218,7 +219,10 @@ class StepRun:
         for name, value in reveal(stored["arguments"], secrets).items():
             setattr(self.step, name, value)
         for name in set(self.step.all_renderables()) - set(stored["arguments"]):
-            setattr(self.step, name, await render(getattr(self.step, name), self.runner.build.properties))
+            value = getattr(self.step, name)
+            if not is_plain(value):
+                rendered = render(value, self.runner.build.properties)
+                setattr(self.step, name, await within(f"{name} of step {self.name!r}", rendered))
         self.statistics = reveal(stored.get("statistics", {}), secrets)
         return bool(stored["wanted"])
 
@@ -238,7 +242,7 @@ class StepRun:
         for name in self.step.all_renderables():
             value = getattr(self.step, name)
             if not is_plain(value):
-                value = await render(value, properties)
+                value = await within(f"{name} of step {self.name!r}", render(value, properties))
                 setattr(self.step, name, value)
                 if (
                     name != "locks"
@@ -251,8 +255,10 @@ class StepRun:
         if condition is True:
             return True
         if callable(condition):
-            return await settle(condition(self.step))
-        return await render(condition, self.runner.build.properties)
+            return await ask(f"doStepIf of step {self.name!r}", condition, self.step)
+        return await within(
+            f"doStepIf of step {self.name!r}", render(condition, self.runner.build.properties)
+        )
 
     async def _run_code(self, step: BuildStep) -> Any:
         if type(step).addTestResultSets is not BuildStep.addTestResultSets:
@@ -315,7 +321,8 @@ class StepRun:
         hidden = False
         try:
             condition = step.hideStepIf
-            hidden = bool(await settle(condition(result, step)) if callable(condition) else condition)
+            what = f"hideStepIf of step {self.name!r}"
+            hidden = bool(await ask(what, condition, result, step) if callable(condition) else condition)
         except Exception as error:
             result = step.results = self._failed(error)
         self._logs.tell_finished()
