@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from buildwright.model.results import CANCELLED, RETRY, SUCCESS, WARNINGS
+from buildwright.model.results import CANCELLED, FAILURE, RETRY, SUCCESS, WARNINGS
+from buildwright.store import schema
 from tests.steps.conftest import Start
 from tests.support.rig import Rig
 from tests.worker.support import alive
@@ -310,3 +312,25 @@ builder("b", steps.Compile(command="echo warning: x"), Counts(command="true", na
     built = await it.finished(request)
     assert built.results == SUCCESS, built
     assert (built.properties["sums"], built.properties["from"]) == ([4, 2, None], 14)
+
+
+async def test_results_that_come_with_the_output(start: Start) -> None:
+    """Messages that are stored as results while the linter runs are stored once."""
+    it = await start(
+        """
+command = ("echo 'a.py:1:0: W0001: one'; echo 'a.py:2:0: W0001: two';"
+           " while [ ! -e ../go ]; do sleep 0.02; done; echo 'b.py:1:0: E0001: three'; exit 6")
+builder("b", steps.PyLint(command=command))
+"""
+    )
+    request = await it.submit()
+    await it.until_output(request, b"two")
+    await it.restart()
+    await let_go(it)
+    built = await it.finished(request)
+    assert built.outline == [("pylint", FAILURE)], built
+    assert (built.attempt, built.step("pylint").tries) == (1, 0)
+    results = schema.test_results.c
+    found = await it.store.fetch(sa.select(results.value).order_by(results.id))
+    assert [value for (value,) in found] == ["W0001: one", "W0001: two", "E0001: three"]
+    assert built.properties["pylint-total"] == 3

@@ -110,7 +110,7 @@ def test_wrong_arguments() -> None:
         util.ShellArg("true", haltonFailure=True)
     with pytest.raises(ConfigErrors, match="ShellArg has no command"):
         util.ShellArg()
-    with pytest.raises(ConfigErrors, match="ShellArg: command must be text or a list, not int 3"):
+    with pytest.raises(ConfigErrors, match="ShellArg: command must be text or a list of texts, not int 3"):
         util.ShellArg(3)
     with pytest.raises(ConfigErrors, match="ShellArg: logname must be text"):
         util.ShellArg("true", logname=["a"])

@@ -198,5 +198,13 @@ def test_wrong_arguments() -> None:
         steps.Trial(tests="x")
     with pytest.raises(ConfigErrors, match="step Trial has nothing to test"):
         steps.Trial(testpath=None)
-    with pytest.raises(ConfigErrors, match="jobs must be a number of 1 or more, not 0"):
+    with pytest.raises(ConfigErrors, match="step CMake: path must be text, not list"):
+        steps.CMake(path=["a"])
+    with pytest.raises(ConfigErrors, match="strict_warnings must be True or False, not str 'no'"):
+        steps.Sphinx(sphinx_builddir="out", strict_warnings="no")
+    with pytest.raises(
+        ConfigErrors, match="step Trial: trialMode must be text or a list of texts, not int 3"
+    ):
+        steps.Trial(testpath=None, tests="x", trialMode=3)
+    with pytest.raises(ConfigErrors, match="jobs must be a number of 1 or more, not int 0"):
         steps.Trial(testpath=None, tests="x", jobs=0)

@@ -183,7 +183,7 @@ def test_wrong_arguments() -> None:
     for arguments, message in [
         ({}, "has no projectfile"),
         ({"projectfile": "x", "mode": "make"}, "mode must be 'build', 'rebuild' or 'clean', not str 'make'"),
-        ({"projectfile": "x", "PATH": "y"}, "PATH must be a list of directories"),
+        ({"projectfile": "x", "PATH": "y"}, "PATH must be a list, not str"),
         ({"projectfile": "x", "arch": "arm"}, "arch must be 'x86' or 'x64', not str 'arm'"),
     ]:
         with pytest.raises(ConfigErrors, match=message):

@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from buildwright.builds.commands import RemoteShellCommand
-from buildwright.model.errors import expect
-from buildwright.model.renderable import is_renderable
 from buildwright.model.results import CANCELLED, FAILURE, SUCCESS, WARNINGS
+from buildwright.steps.arguments import (
+    expect_dicts,
+    expect_flags,
+    expect_lists,
+    expect_texts,
+    expect_words,
+)
 from buildwright.steps.issues import IssueObserver
 from buildwright.steps.shell import Tool
 
@@ -38,10 +43,10 @@ class CMake(Tool):
         self.definitions = definitions
         self.options = options
         self.cmake = cmake
-        if definitions is not None and not is_renderable(definitions):
-            expect(definitions, dict, "step CMake: definitions", "a dict")
-        if options is not None and not is_renderable(options):
-            expect(options, (list, tuple), "step CMake: options", "a list")
+        kind = f"step {type(self).__name__}"
+        expect_texts(kind, path=path, generator=generator, cmake=cmake)
+        expect_dicts(kind, definitions=definitions)
+        expect_lists(kind, options=options)
 
     def words(self) -> list[Any]:
         words = [self.cmake]
@@ -85,10 +90,10 @@ class Cppcheck(Tool):
         self.enable = enable
         self.inconclusive = inconclusive
         self.extra_args = extra_args
-        for name in ("source", "enable", "extra_args"):
-            value = getattr(self, name)
-            if not is_renderable(value):
-                expect(value, (str, list, tuple), f"step Cppcheck: {name}", "text or a list of texts")
+        kind = f"step {type(self).__name__}"
+        expect_texts(kind, binary=binary)
+        expect_flags(kind, inconclusive=inconclusive)
+        expect_words(kind, source=source, enable=enable, extra_args=extra_args)
 
     def words(self) -> list[Any]:
         words = [self.binary]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from buildwright.builds.commands import RemoteShellCommand
-from buildwright.model.errors import error, expect
-from buildwright.model.renderable import is_renderable
+from buildwright.model.errors import error
 from buildwright.model.results import CANCELLED, FAILURE, SUCCESS, WARNINGS, worst_status
+from buildwright.steps.arguments import expect_lists, expect_texts
 from buildwright.steps.issues import IssueObserver
 from buildwright.steps.shell import Tool
 from buildwright.steps.warnings import WarningCountingShellCommand
@@ -86,8 +86,8 @@ class DebPbuilder(WarningCountingShellCommand):
         super().__init__(**kwargs)
         if not self.distribution:
             error(f"{kind} has no distribution", "give it the name of a release")
-        if not is_renderable(self.extrapackages):
-            expect(self.extrapackages, (list, tuple), f"{kind}: extrapackages", "a list of packages")
+        expect_lists(kind, extrapackages=extrapackages)
+        expect_texts(kind, **{name: value for name, value in given.items() if name != "extrapackages"})
 
     @property
     def base(self) -> str:
@@ -191,8 +191,8 @@ class DebLintian(Tool):
         self._found = IssueObserver(_KINDS.values(), lambda _, line: _kind_of(line))
         if self.fileloc is None:
             error("step DebLintian has no fileloc", "give it a package's path, or that of its .changes")
-        if not is_renderable(self.suppressTags):
-            expect(self.suppressTags, (list, tuple), "step DebLintian: suppressTags", "a list of tags")
+        expect_texts(f"step {type(self).__name__}", fileloc=fileloc)
+        expect_lists(f"step {type(self).__name__}", suppressTags=suppressTags)
 
     def words(self) -> list[Any]:
         tags = ["--suppress-tags", ",".join(self.suppressTags)] if self.suppressTags else []

@@ -9,6 +9,7 @@ from typing import Any
 
 from buildwright.model.builders import BuildFactory
 from buildwright.model.errors import error
+from buildwright.steps.arguments import expect_dicts, expect_lists, expect_texts, expect_words
 from buildwright.steps.shell import Configure, ShellCommand
 from buildwright.steps.tests import PerlModuleTest, Test
 from buildwright.steps.trial import Trial as TrialStep
@@ -35,13 +36,16 @@ class GNUAutoconf(BuildFactory):
         distcheck: Any = _DEFAULT,
     ) -> None:
         super().__init__([source])
+        expect_words("GNUAutoconf", configure=configure)
+        expect_lists("GNUAutoconf", configureFlags=configureFlags)
+        expect_dicts("GNUAutoconf", configureEnv=configureEnv)
+        env = dict(configureEnv) if isinstance(configureEnv, dict) else {}
         if reconf:
             command = ["autoreconf", "-si"] if reconf is True else reconf
-            self.addStep(ShellCommand(name="autoreconf", command=command, env=dict(configureEnv or {})))
+            self.addStep(ShellCommand(name="autoreconf", command=command, env=env))
         if configure is not None:
-            words = configure.split() if isinstance(configure, str) else list(configure)
-            flags = list(configureFlags or ())
-            self.addStep(Configure(command=[*words, *flags], env=dict(configureEnv or {})))
+            words = configure.split() if isinstance(configure, str) else _listed(configure)
+            self.addStep(Configure(command=[*words, *_listed(configureFlags)], env=env))
         if compile is not None:
             self.addStep(Compile(command=["make", "all"] if compile is _DEFAULT else compile))
         if test is not None:
@@ -55,6 +59,7 @@ class CPAN(BuildFactory):
 
     def __init__(self, source: Any, perl: str = "perl") -> None:
         super().__init__([source])
+        expect_texts("CPAN", perl=perl)
         self.addStep(Configure(command=[perl, "Makefile.PL"]))
         self.addStep(Compile(command=["make"]))
         self.addStep(PerlModuleTest(command=["make", "test"]))
@@ -65,6 +70,7 @@ class Distutils(BuildFactory):
 
     def __init__(self, source: Any, python: str = "python", test: Any = None) -> None:
         super().__init__([source])
+        expect_texts("Distutils", python=python)
         self.addStep(Compile(command=[python, "./setup.py", "build"]))
         if test is not None:
             self.addStep(Test(command=test))
@@ -91,11 +97,14 @@ class Trial(BuildFactory):
         super().__init__([source])
         if not tests and not useTestCaseNames:
             error("Trial has nothing to test", "give it tests='package' or useTestCaseNames=True")
-        env = dict(env or {})
-        self.addStep(Compile(command=[*(buildpython or ["python"]), "./setup.py", "build"], env=env))
+        expect_lists("Trial", buildpython=buildpython, trialpython=trialpython)
+        expect_dicts("Trial", env=env)
+        env = dict(env) if isinstance(env, dict) else {}
+        python = _listed(buildpython) or ["python"]
+        self.addStep(Compile(command=[*python, "./setup.py", "build"], env=env))
         self.addStep(
             TrialStep(
-                python=list(trialpython or ()),
+                python=_listed(trialpython),
                 trial=trial,
                 testpath=testpath,
                 tests=tests,
@@ -105,3 +114,7 @@ class Trial(BuildFactory):
                 env=env,
             )
         )
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []

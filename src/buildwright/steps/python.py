@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 from buildwright.builds.commands import RemoteShellCommand
 from buildwright.builds.observers import STDERR
-from buildwright.model.errors import error, expect, shown
+from buildwright.model.errors import error, shown
 from buildwright.model.renderable import is_renderable
 from buildwright.model.results import CANCELLED, FAILURE, SUCCESS, WARNINGS, worst_status
+from buildwright.steps.arguments import expect_dicts, expect_flags, expect_lists, expect_texts
 from buildwright.steps.issues import IssueObserver, with_count
 from buildwright.steps.shell import ShellCommand, Tool
 
@@ -119,6 +120,7 @@ class PyLint(_Linter):
 
     def __init__(self, store_results: Any = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        expect_flags(f"step {type(self).__name__}", store_results=store_results)
         self._store_results = bool(store_results)
         self._set: int | None = None  # of the stored results
 
@@ -186,14 +188,21 @@ class Sphinx(Tool):
         self.defines = defines
         self.strict_warnings = strict_warnings
         self.mode = mode
+        kind = f"step {type(self).__name__}"
         if sphinx_builddir is None:
-            error("step Sphinx has no sphinx_builddir", "give it the directory for what is built")
+            error(f"{kind} has no sphinx_builddir", "give it the directory for what is built")
         if not is_renderable(mode) and mode not in ("incremental", "full"):
-            error(f"step Sphinx: mode must be 'incremental' or 'full', not {shown(mode)}")
-        if tags is not None and not is_renderable(tags):
-            expect(tags, (list, tuple), "step Sphinx: tags", "a list")
-        if defines is not None and not is_renderable(defines):
-            expect(defines, dict, "step Sphinx: defines", "a dict")
+            error(f"{kind}: mode must be 'incremental' or 'full', not {shown(mode)}")
+        expect_texts(
+            kind,
+            sphinx_sourcedir=sphinx_sourcedir,
+            sphinx_builddir=sphinx_builddir,
+            sphinx_builder=sphinx_builder,
+            sphinx=sphinx,
+        )
+        expect_flags(kind, strict_warnings=strict_warnings)
+        expect_lists(kind, tags=tags)
+        expect_dicts(kind, defines=defines)
 
     def words(self) -> list[Any]:
         words = [self.sphinx]

@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from buildwright.builds.commands import RemoteShellCommand
-from buildwright.model.errors import expect
-from buildwright.model.renderable import is_renderable
 from buildwright.model.results import CANCELLED, EXCEPTION, FAILURE, SUCCESS, WARNINGS
+from buildwright.steps.arguments import expect_flags, expect_lists, expect_texts
 from buildwright.steps.shell import Tool
-
-_LISTS = ("files", "exclude_files", "exclude_dirs", "custom_opts")
 
 # Its exit code is a sum: 1 and 2 tell of files that were copied or are there in excess.
 _MISMATCHED, _NOT_COPIED, _FATAL = 4, 8, 16
@@ -64,10 +61,17 @@ class Robocopy(Tool):
         self.exclude_dirs = exclude_dirs
         self.custom_opts = custom_opts
         self.verbose = verbose
-        for name in _LISTS:
-            value = getattr(self, name)
-            if value is not None and not is_renderable(value):
-                expect(value, (list, tuple), f"step Robocopy: {name}", "a list")
+        kind = f"step {type(self).__name__}"
+        expect_texts(kind, source=source, destination=destination)
+        expect_flags(kind, recursive=recursive, mirror=mirror, move=move, verbose=verbose)
+        expect_lists(
+            kind,
+            files=files,
+            exclude=exclude,
+            exclude_files=exclude_files,
+            exclude_dirs=exclude_dirs,
+            custom_opts=custom_opts,
+        )
 
     def words(self) -> list[Any]:
         words = ["robocopy", self.source, self.destination, *(self.files or ())]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from buildwright.builds.commands import RemoteCommand
 from buildwright.model.errors import error, expect
 from buildwright.model.renderable import is_renderable
+from buildwright.steps.arguments import expect_flags, expect_texts
 from buildwright.steps.shell import Tool
 from buildwright.steps.warnings import UNSET, WarningCountingShellCommand
 
@@ -58,10 +59,15 @@ class RpmBuild(Tool):
         self.autoRelease = autoRelease
         self.vcsRevision = vcsRevision
         self._release: int | None = None
+        kind = f"step {type(self).__name__}"
+        expect_texts(
+            kind, specfile=specfile, dist=dist, **{name: getattr(self, name) for name in _DIRECTORIES}
+        )
+        expect_flags(kind, autoRelease=autoRelease, vcsRevision=vcsRevision)
         if specfile is None:
-            error("step RpmBuild has no specfile", "give it the path of the .spec file")
+            error(f"{kind} has no specfile", "give it the path of the .spec file")
         if define is not None and not is_renderable(define):
-            expect(define, Mapping, "step RpmBuild: define", "a dict")
+            expect(define, Mapping, f"{kind}: define", "a dict")
 
     def words(self) -> Any:
         macros = {f"_{name}": getattr(self, name) for name in _DIRECTORIES}
@@ -111,6 +117,7 @@ class RpmLint(WarningCountingShellCommand):
         super().__init__(warningPattern=warningPattern, **kwargs)
         self.fileloc = self.fileloc if fileloc is None else fileloc
         self.config = self.config if config is None else config
+        expect_texts(f"step {type(self).__name__}", fileloc=fileloc, config=config)
         if isinstance(self.command, list | tuple):
             self.command = [*self.command, *(["-f", self.config] if self.config else []), self.fileloc]
 
@@ -132,6 +139,7 @@ class Mock(Tool):
         super().__init__(**kwargs)
         self.root = root
         self.resultdir = resultdir
+        expect_texts(f"step {type(self).__name__}", root=root, resultdir=resultdir)
         if root is None:
             error(f"step {type(self).__name__} has no root", "give it the name of a configuration of mock's")
 
@@ -162,6 +170,7 @@ class MockBuildSRPM(Mock):
         super().__init__(**kwargs)
         self.spec = self.spec if spec is None else spec
         self.sources = self.sources if sources is None else sources
+        expect_texts(f"step {type(self).__name__}", spec=spec, sources=sources)
         if self.spec is None:
             error(f"step {type(self).__name__} has no spec", "give it the path of the .spec file")
 
@@ -179,6 +188,7 @@ class MockRebuild(Mock):
     def __init__(self, srpm: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.srpm = self.srpm if srpm is None else srpm
+        expect_texts(f"step {type(self).__name__}", srpm=srpm)
         if self.srpm is None:
             error(f"step {type(self).__name__} has no srpm", "give it the path of the .src.rpm file")
 

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 from buildwright.builds.commands import RemoteShellCommand
 from buildwright.builds.shell import ShellMixin, summary_of
 from buildwright.builds.step import BuildStep
-from buildwright.model.errors import error, expect, shown, suggest
+from buildwright.model.errors import error, shown, suggest
 from buildwright.model.properties import Properties
 from buildwright.model.renderable import is_renderable, render
 from buildwright.model.results import CANCELLED, SUCCESS, contribution, worst_status
+from buildwright.steps.arguments import expect_flags, expect_texts, expect_words
 
 
 class ShellArg:
@@ -47,12 +48,11 @@ class ShellArg:
                 error(
                     f"ShellArg has no argument {name!r}", suggest(name, ("command", "logname", *self.FLAGS))
                 )
+        expect_flags("ShellArg", **{name: value for name, value in flags.items() if name in self.FLAGS})
         if command is None:
             error("ShellArg has no command", "give it command='...' or command=[...]")
-        elif not is_renderable(command):
-            expect(command, (str, list, tuple), "ShellArg: command", "text or a list")
-        if self.logname is not None and not is_renderable(self.logname):
-            expect(self.logname, str, "ShellArg: logname", "text")
+        expect_words("ShellArg", command=command)
+        expect_texts("ShellArg", logname=self.logname)
 
     async def getRenderingFor(self, props: Properties) -> dict[str, Any]:
         """Plain values, which a journal can hold: what the constructor takes."""

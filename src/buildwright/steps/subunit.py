@@ -8,6 +8,7 @@ from typing import Any
 from buildwright.builds.commands import RemoteShellCommand
 from buildwright.builds.observers import STDOUT, LogObserver
 from buildwright.model.results import CANCELLED, FAILURE, SUCCESS, WARNINGS, worst_status
+from buildwright.steps.arguments import expect_flags
 from buildwright.steps.issues import Kept
 from buildwright.steps.reports.case import FAILED, PASSED, SKIPPED, Case
 from buildwright.steps.shell import ShellCommand
@@ -46,6 +47,7 @@ class SubunitShellCommand(ShellCommand):
 
     def __init__(self, failureOnNoTests: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        expect_flags(f"step {type(self).__name__}", failureOnNoTests=failureOnNoTests)
         self.failureOnNoTests = failureOnNoTests
         self._stream = StreamObserver()
         self._counts = dict.fromkeys((PASSED, FAILED, SKIPPED), 0)

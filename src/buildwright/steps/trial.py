@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from buildwright.builds.commands import RemoteShellCommand
 from buildwright.builds.observers import STDOUT, LogBlockObserver
-from buildwright.model.errors import error
+from buildwright.model.errors import error, shown
 from buildwright.model.renderable import is_renderable
+from buildwright.steps.arguments import expect_flags, expect_texts, expect_words
 from buildwright.steps.issues import Kept, with_count
 from buildwright.steps.shell import Tool
 
@@ -126,12 +127,16 @@ class Trial(Tool):
             if value is not None:
                 setattr(self, name, value)
         self._found = TrialObserver()
+        kind = f"step {type(self).__name__}"
+        expect_texts(kind, trial=self.trial, reactor=self.reactor, testpath=testpath or None)
+        expect_words(kind, python=python, tests=tests, trialMode=trialMode, trialArgs=trialArgs)
+        expect_flags(kind, testChanges=testChanges, recurse=recurse, randomly=randomly)
         if self.testpath is UNSET:
-            error("step Trial has no testpath", "give it the directory with the package, or None")
+            error(f"{kind} has no testpath", "give it the directory with the package, or None")
         if not self.tests and not self.testChanges:
-            error("step Trial has nothing to test", "give it tests='package' or testChanges=True")
+            error(f"{kind} has nothing to test", "give it tests='package' or testChanges=True")
         if self.jobs is not None and not is_renderable(self.jobs) and not _is_count(self.jobs):
-            error(f"step Trial: jobs must be a number of 1 or more, not {self.jobs!r}")
+            error(f"{kind}: jobs must be a number of 1 or more, not {shown(self.jobs)}", "as in jobs=4")
 
     def words(self) -> list[Any]:
         words = [self.python, self.trial, self.trialMode]

@@ -14,9 +14,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from buildwright.builds.commands import RemoteShellCommand
 from buildwright.builds.observers import HEADER, LogBlockObserver
-from buildwright.model.errors import error, expect, shown
+from buildwright.model.errors import error, shown
 from buildwright.model.renderable import is_renderable
 from buildwright.model.results import CANCELLED, FAILURE, WARNINGS, worst_status
+from buildwright.steps.arguments import expect_flags, expect_lists, expect_texts
 from buildwright.steps.issues import Kept, with_count
 from buildwright.steps.shell import Tool
 
@@ -133,9 +134,9 @@ class VisualStudio(Tool):
             error(f"{kind} has no projectfile", "give it the solution's or project's file")
         if not is_renderable(mode) and mode not in ("build", "rebuild", "clean"):
             error(f"{kind}: mode must be 'build', 'rebuild' or 'clean', not {shown(mode)}")
-        for name in ("INCLUDE", "LIB", "PATH"):
-            if not is_renderable(getattr(self, name)):
-                expect(getattr(self, name), (list, tuple), f"{kind}: {name}", "a list of directories")
+        expect_texts(kind, installdir=installdir, projectfile=projectfile, config=config, project=project)
+        expect_flags(kind, useenv=useenv)
+        expect_lists(kind, INCLUDE=INCLUDE, LIB=LIB, PATH=PATH)
 
     def directories(self) -> dict[str, Sequence[str]]:
         """The installation's own directories for INCLUDE, LIB and PATH, relative to ``installdir``."""
@@ -364,8 +365,8 @@ class MsBuild4(VisualStudio):
         self.defines = defines
         if platform is None:
             error(f"step {type(self).__name__} has no platform", "give it platform='Win32' or 'x64'")
-        if defines is not None and not is_renderable(defines):
-            expect(defines, (list, tuple), f"step {type(self).__name__}: defines", "a list")
+        expect_texts(f"step {type(self).__name__}", platform=platform)
+        expect_lists(f"step {type(self).__name__}", defines=defines)
 
     def variables(self) -> dict[str, str]:
         return {"VCENV_BAT": self.vcenv_bat}
