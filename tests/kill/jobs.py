@@ -74,6 +74,7 @@ c['builders'] = [
         steps.ShellCommand(name="look", command=["git", "status", "--porcelain"]),
         steps.ShellCommand(name="make", command=["dd", "if=/dev/zero", "of=big", "bs=1M", "count=64"]),
         steps.FileUpload(workersrc="big", masterdest="uploads/big", blocksize=65536),
+        steps.DirectoryUpload(workersrc=".git", masterdest="uploads/tree", compress="bz2"),
         steps.ShellCommand(name="job", command=[PYTHON, JOB, "source", SECONDS, LEDGER]),
     ])),
 ]
@@ -132,4 +133,12 @@ async def check_all(made: Farm, seconds: float = 120) -> None:
     await made.check_job(by_name["source"]["buildid"], "job", "source")
     uploaded = made.basedir / "uploads" / "big"
     assert uploaded.stat().st_size == 64 * 1024 * 1024
-    assert [path.name for path in uploaded.parent.iterdir()] == ["big"], "no half files are left"
+    assert _files(uploaded.parent / "tree") == _files(made.directory / "workers/w/source/build/.git")
+    there = sorted(path.name for path in uploaded.parent.iterdir())
+    assert there == ["big", "tree"], "no half files are left"
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
