@@ -93,6 +93,33 @@ builder("b", Leaves(name="leaves"))
     assert len(await it.store.fetch(sa.select(_p.id))) == 1
 
 
+@BOTH_STORES
+async def test_texts_that_can_not_be_stored_are_replaced(start: Start) -> None:
+    it = await start(
+        r"""
+class Odd(steps.BuildStep):
+    async def run(self):
+        odd = "a\0\udc80z"
+        tests = await self.addTestResultSet(odd, odd, odd)
+        self.addTestResult(tests, odd, odd, odd, message=odd)
+        self.addTestResult(tests, "1", "x" * 10_000)
+        self.setBuildData(odd, b"\0\xff", odd)
+        return util.SUCCESS
+builder("b", Odd(name="odd"))
+"""
+    )
+    built = await it.build()
+    assert built.results == SUCCESS, built
+    held = "a\ufffd\ufffdz"
+    assert await data_of(it, built.id) == {held: (b"\0\xff", 2, held)}
+    [tests] = await sets_of(it, built.id)
+    assert (tests["description"], tests["category"], tests["value_unit"]) == (held, held, held)
+    assert await results_of(it, tests["id"]) == [
+        (held, held, None, None, held, held, None),
+        ("x" * 10_000, None, None, None, "1", None, None),
+    ]
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [

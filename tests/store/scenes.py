@@ -79,13 +79,13 @@ class World:
     async def builder(self, master: Master, *workers: str) -> int:
         name = self.name("builder")
         row = BuilderRow(name, None, None, "[]", None, workers)
-        ids = await self.store.run(register(master.id, [row], workers, {}))
+        ids = await self.store.run(register(master.id, [row], workers))
         return ids.builders[name]
 
     async def worker(self, master: Master, boot: str = "boot") -> Fence:
         """An attached worker."""
         name = self.name("worker")
-        ids = await self.store.run(register(master.id, [], [name], {}))
+        ids = await self.store.run(register(master.id, [], [name]))
         return await self.attached(ids.workers[name], master, boot)
 
     async def attached(self, workerid: int, master: Master, boot: str = "boot") -> Fence:

@@ -17,7 +17,9 @@ from buildwright.store.unit import Fenced, Unit
 from buildwright.store.units.attach import detach
 from buildwright.store.units.claims import Claimed, Gone, NotFree, end_lingering, stop_request
 from buildwright.store.units.control import set_priority, stop_build
+from buildwright.store.units.engine import Part
 from buildwright.store.units.schedulers import Wish, register
+from buildwright.store.units.testresults import ADD_SET, Batch, Result, add_results_work
 from tests.store.scenes import NOW, Build, World, both_ways, exclusive
 from tests.support.stores import started
 
@@ -415,3 +417,45 @@ async def test_a_lingering_loss_and_a_cancel(world: World, postgres_store_url: s
         build, lock = met.memory
         assert await world.queue(lock) == [(build.requestid, 1)]
         assert (await world.request_row(build.requestid))["results"] == CANCELLED
+
+
+async def test_two_builds_that_meet_the_same_new_tests(world: World, postgres_store_url: str) -> None:
+    """Each name is stored once, whoever comes first, and nobody waits for the other in a circle."""
+
+    async def with_set(builderid: int) -> tuple[Build, int]:
+        build = await world.running(builderid=builderid)
+        setid = build.id
+        adding = ADD_SET(
+            setid=setid,
+            builderid=builderid,
+            buildid=build.id,
+            stepid=build.id,
+            number=0,
+            description=None,
+            category="pass_fail",
+            value_unit="boolean",
+            counts=0,
+        )
+        await world.store.run(world.writing(build, adding))
+        return build, setid
+
+    async def scene() -> tuple[Unit[Any], Unit[Any], tuple[int, tuple[int, ...]]]:
+        builderid = await world.builder(await world.master())
+        results = [Result("1", f"test {i}", f"path {i}") for i in range(6)]
+        (one, first), (two, second) = [await with_set(builderid) for _ in range(2)]
+
+        def adding(build: Build, setid: int, order: list[Result]) -> Unit[Any]:
+            batch = Batch(setid, "pass_fail", 0, order)
+            return world.writing(build, Part(add_results_work, (builderid, [batch])), version=1)
+
+        units = adding(one, first, results), adding(two, second, results[::-1])
+        return *units, (builderid, (first, second))
+
+    for met in await both_ways(postgres_store_url, world, scene):
+        met.ended()
+        builderid, sets = met.memory
+        for table in (schema.test_names, schema.test_code_paths):
+            assert len(await world.rows(table, table.c.builderid == builderid)) == 6
+        for setid in sets:
+            row = await world.row(schema.test_result_sets, setid)
+            assert (row["tests_passed"], row["tests_failed"], row["num_results"]) == (6, 0, 6)

@@ -148,7 +148,7 @@ async def test_a_description_that_can_not_be_stored_is_written_once(world: World
     """Names are refused by the configuration's checks; what describes them isn't."""
     master = await world.master()
     row = BuilderRow("b", ODD, None, encode_json([ODD]), None, ())
-    await world.store.run(register(master.id, [row], [], {}))
+    await world.store.run(register(master.id, [row], []))
     (builder,) = await world.rows(schema.builders)
     assert builder["description"] == HELD
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildwright.builds.services import Registry
 from buildwright.model.snapshot import Snapshot
-from buildwright.model.text import encode_json
+from buildwright.model.text import encode_json, storable
 from buildwright.store.base import Store
 from buildwright.store.units.locks import declare
 from buildwright.store.units.registry import BuilderRow, CodebaseRow, ProjectRow, register
@@ -26,7 +26,12 @@ async def registered(store: Store, snapshot: Snapshot, masterid: int, generation
         for builder in snapshot.builders.values()
     ]
     projects = [
-        ProjectRow(each.name, each.slug, each.description, each.description_format)
+        ProjectRow(
+            each.name,
+            each.slug,
+            None if each.description is None else storable(each.description),
+            each.description_format,
+        )
         for each in snapshot.projects.values()
     ]
     codebases = [CodebaseRow(each.project, each.name, each.slug) for each in snapshot.codebases.values()]
