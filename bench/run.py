@@ -51,7 +51,7 @@ class PeerCache:
             path.read_bytes() for path in sorted(HERE.rglob("*.py")) if path.name != "our_workers.py"
         )
         parts = [platform.platform(), platform.processor(), str(os.cpu_count()), boot, peer.versions()]
-        parts.append((HERE / "configs" / "master.cfg").read_text())
+        parts += [path.read_text() for path in sorted((HERE / "configs").glob("*.cfg"))]
         self._key = hashlib.sha256("\0".join(parts).encode() + text).hexdigest()
 
     def load(self) -> dict[str, Figure]:

@@ -17,7 +17,11 @@ from tests.docs.session import session
 from tests.support.processes import free_port
 
 TUTORIAL = DOCS / "tutorial"
-ELSEWHERE = {DOCS / "howto" / "postgresql.md"}  # followed by test_howto
+ELSEWHERE = {  # followed by test_howto and test_without_a_master
+    DOCS / "howto" / "postgresql.md",
+    DOCS / "howto" / "test-a-configuration.md",
+    DOCS / "howto" / "try-without-a-master.md",
+}
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
