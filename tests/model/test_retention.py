@@ -55,7 +55,9 @@ def test_builders_have_rules_of_their_own() -> None:
 
 
 def test_the_default_keeps_all_but_the_logs_of_old_builds() -> None:
-    assert default_retention().text == "logs: 365 days; build data: all; builds: all; changes: all"
+    assert (
+        default_retention().text == "logs: 365 days; build data: all; builds: all; changes: all; audit: all"
+    )
 
 
 @pytest.mark.parametrize(

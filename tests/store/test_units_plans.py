@@ -21,6 +21,7 @@ from buildwright.store import schema
 from buildwright.store.unit import POSTGRESQL, SQLITE, Bound, Hint, Many, Statement, Unit, Work, unit
 from buildwright.store.units import (
     attach,
+    audit,
     cancelling,
     changes,
     claims,
@@ -74,6 +75,7 @@ INSERT INTO scheduler_causes (schedulerid, cause, settled_at) SELECT id % 40, 'c
 INSERT INTO idempotency (key, result, created_at) SELECT 'k' || id, '', 1 FROM buildsets;
 INSERT INTO test_names (builderid, digest, name) SELECT id % 7, id, id FROM steps;
 INSERT INTO test_code_paths (builderid, digest, path) SELECT id % 7, id, id FROM steps;
+INSERT INTO audit (asked_at, who, method, target, outcome) SELECT id, 'w', 'm', 't', 'done' FROM buildsets;
 INSERT INTO locks (name, max_count) SELECT 'lock' || id, 1 FROM changes WHERE id < 50;
 INSERT INTO lock_claims (lockid, buildrequestid, mode, masterid, queued_at)
     SELECT id % 50, id, 'exclusive', 2, 1 FROM buildrequests WHERE id > 21000;
@@ -205,6 +207,10 @@ UNITS: dict[str, Callable[[], Unit[Any]]] = {
     "what may be superseded": lambda: cancelling.open_sources(["waits-for-arm", "builder-02"]),
     "what has failed": lambda: cancelling.failed_among(["waits-for-arm", "builder-02"]),
     "triggered": lambda: triggered.buildset_results([5, 6]),
+    "note in the audit": lambda: audit.note(now_us=1, who="w", peer=None, method="m", target="t"),
+    "settle in the audit": lambda: audit.settle(5, "done", ""),
+    "cut the audit": lambda: audit.cut(NOW, 20),
+    "count of the audit": lambda: audit.count_before(5),
     "finished builds": lambda: retention.finished_builds(1, 1 << 40, 20),
     "referenced builds": retention.referenced,
     "logs of builds": lambda: retention.logs_of([5, 6]),

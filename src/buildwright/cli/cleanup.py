@@ -13,7 +13,7 @@ import click
 
 from buildwright.cli import looks
 from buildwright.cli.basedir import BASEDIR
-from buildwright.cli.database import configuration_of, opened
+from buildwright.cli.database import configuration_of, noted, opened
 from buildwright.cli.progress import waiting
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def command(basedir: Path, dry_run: bool, as_json: bool) -> None:
         found = asyncio.run(_look(basedir, snapshot) if dry_run else _remove(basedir, snapshot))
     if as_json:
         told = {"dry_run": dry_run, "rule": snapshot.retention.text}
-        parts = {name or "changes": asdict(counted) for name, counted in found.items()}
+        parts = {name or "general": asdict(counted) for name, counted in found.items()}
         print(json.dumps({**told, "gone": parts}, indent=2))
         return
     click.echo(f"The rule: {snapshot.retention.text}.")
@@ -71,13 +71,14 @@ async def _remove(basedir: Path, snapshot: Snapshot) -> dict[str, Count]:
         now_us = time.time_ns() // 1000
         found = await Pass(store, snapshot.retention, now_us).count()
         blobs = open_blobs(snapshot.log_store, store, basedir / "logs")
+        await noted(store, "cleanup", "/", json.dumps({"rule": snapshot.retention.text}))
         await remove_at_once(store, blobs, snapshot.retention, now_us)
         return found
 
 
 def _row(name: str, counted: Count) -> tuple[str, ...]:
     if not name:
-        return "changes", "", "", "", f"{counted.changes} changes"
+        return "general", "", "", "", f"{counted.changes} changes, {counted.audits} entries of the audit"
     other = [
         text
         for number, text in (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +22,7 @@ from buildwright.model.snapshot import Snapshot
 from buildwright.store.base import Store
 from buildwright.store.errors import StoreError
 from buildwright.store.migrate import State, inspect, upgrade
+from buildwright.store.units.audit import DONE, note
 from buildwright.store.urls import open_store
 
 
@@ -44,6 +48,15 @@ async def url_of(snapshot: Snapshot) -> str:
         return str(await render(snapshot.db_url, properties))
     except (SecretMissing, SecretUnavailable) as problem:
         raise Failure(str(problem)) from None
+
+
+async def noted(store: Store, method: str, target: str, params: str = "{}") -> None:
+    """Enter in the audit what this command has done."""
+    who = f"{getpass.getuser()} on the command line of {socket.gethostname()}"
+    now_us = time.time_ns() // 1000
+    await store.run(
+        note(now_us=now_us, who=who, peer=None, method=method, target=target, params=params, outcome=DONE)
+    )
 
 
 @asynccontextmanager

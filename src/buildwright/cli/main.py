@@ -29,6 +29,7 @@ SUBCOMMANDS = {
     "cleanup": "Remove what the configuration doesn't keep, or tell what that would be.",
     "backup": "Copy database, logs and configuration of a master, which may run.",
     "restore": "Put a backup back.",
+    "audit": "Tell who asked for what, and what became of it.",
     "token": "Make, list and delete API tokens.",
     "upgrade-db": "Make a database's tables, or bring them to this version's.",
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from buildwright.cli import looks
-from buildwright.cli.database import store_of
+from buildwright.cli.database import noted, store_of
 from buildwright.cli.faults import Failure
 from buildwright.model.errors import suggest
 from buildwright.store.units.tokens import add_token, drop_token, tokens
@@ -57,7 +57,10 @@ def create(name: str, basedir: Path, as_json: bool) -> None:
     async def add() -> tuple[bool, bool]:
         async with store_of(basedir) as store:
             first = not await store.read(tokens())
-            return await store.run(add_token(name, hashed, time.time_ns() // 1000)), first
+            added = await store.run(add_token(name, hashed, time.time_ns() // 1000))
+            if added:
+                await noted(store, "create", f"/tokens/{name}")
+            return added, first
 
     added, first = asyncio.run(add())
     if not added:
@@ -103,7 +106,10 @@ def delete(name: str, basedir: Path, as_json: bool) -> None:
 
     async def drop() -> tuple[bool, list[str]]:
         async with store_of(basedir) as store:
-            return await store.run(drop_token(name)), [each for each, _ in await store.read(tokens())]
+            dropped = await store.run(drop_token(name))
+            if dropped:
+                await noted(store, "delete", f"/tokens/{name}")
+            return dropped, [each for each, _ in await store.read(tokens())]
 
     dropped, left = asyncio.run(drop())
     if not dropped:

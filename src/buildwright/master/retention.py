@@ -24,6 +24,7 @@ from buildwright.logs.seal import Sealer
 from buildwright.model.clock import Clock
 from buildwright.model.retention import Retention, Verdict, Walk
 from buildwright.store.base import Store
+from buildwright.store.units import audit
 from buildwright.store.units import retention as units
 
 log = structlog.get_logger(__name__)
@@ -56,9 +57,10 @@ class Count:
     log_bytes: int = 0
     build_data: int = 0  # builds that lose theirs
     changes: int = 0
+    audits: int = 0
 
     def __bool__(self) -> bool:
-        return any((self.builds, self.requests, self.logs, self.build_data, self.changes))
+        return any((self.builds, self.requests, self.logs, self.build_data, self.changes, self.audits))
 
 
 @dataclass(slots=True)
@@ -82,7 +84,7 @@ class Pass:
         self._pause = pause
 
     async def count(self) -> dict[str, Count]:
-        """What would go, by builder; changes under an empty name. Writes nothing."""
+        """What would go, by builder; what is of none under an empty name. Writes nothing."""
         found: dict[str, Count] = {}
         batch: list[Doomed] = []
         async for doomed in self._doomed():
@@ -106,6 +108,9 @@ class Pass:
         async for page in self._old_changes():
             free = await self._store.read(units.free_changes(page))
             found.setdefault("", Count()).changes += len(free)
+        if self._retention.audit is not None:
+            before_us = self._as_of - self._retention.audit
+            found.setdefault("", Count()).audits = await self._store.read(audit.count_before(before_us))
         return {name: counted for name, counted in found.items() if counted}
 
     async def carry_out(self) -> Outcome:
@@ -125,6 +130,11 @@ class Pass:
                 await asyncio.sleep(self._pause)
         async for page in self._old_changes():
             outcome.gone.changes += await self._store.run(units.remove_changes(page, self._now_us))
+            await asyncio.sleep(self._pause)
+        cut = PAGE
+        while cut == PAGE and self._retention.audit is not None:
+            cut = await self._store.run(audit.cut(self._as_of - self._retention.audit, PAGE))
+            outcome.gone.audits += cut
             await asyncio.sleep(self._pause)
         return outcome
 

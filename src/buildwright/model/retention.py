@@ -21,7 +21,7 @@ from buildwright.model.results import SUCCESS, WARNINGS
 
 KEEP = 10
 """How many of a builder's newest builds stay whole by default, however old they are."""
-_GENERAL = ("changes", "max_changes", "builders")
+_GENERAL = ("changes", "max_changes", "audit", "builders")
 
 
 class Times(Protocol):
@@ -61,8 +61,8 @@ STAYS = Verdict()
 class Retention:
     """What is kept.
 
-    - ``logs``, ``build_data``, ``builds``, ``changes``: an age, a ``timedelta`` or seconds; None keeps them
-      for ever.
+    - ``logs``, ``build_data``, ``builds``, ``changes``, ``audit`` (who asked for what): an age, a
+      ``timedelta`` or seconds; None keeps them for ever.
     - ``max_logs``, ``max_builds``: for so many of each builder's newest builds. ``max_changes``: so many.
     - ``keep``: so many of each builder's newest builds stay whole, however old; ``keep_good``: so does the
       newest that succeeded (warnings included).
@@ -78,6 +78,7 @@ class Retention:
         build_data: timedelta | float | None = None,
         builds: timedelta | float | None = None,
         changes: timedelta | float | None = None,
+        audit: timedelta | float | None = None,
         max_logs: int | None = None,
         max_builds: int | None = None,
         max_changes: int | None = None,
@@ -90,6 +91,7 @@ class Retention:
         self.build_data = _age(build_data, "build_data")
         self.builds = _age(builds, "builds")
         self.changes = _age(changes, "changes")
+        self.audit = _age(audit, "audit")
         self.max_logs = _number(max_logs, "max_logs")
         self.max_builds = _number(max_builds, "max_builds")
         self.max_changes = _number(max_changes, "max_changes")
@@ -137,6 +139,7 @@ class Retention:
             _said("build data", self.build_data, None, ""),
             _said("builds", self.builds, self.max_builds, "of each builder"),
             _said("changes", self.changes, self.max_changes, "of all"),
+            _said("audit", self.audit, None, ""),
         ]
         if self.builders:
             said.append(f"other rules for {', '.join(self.builders)}")

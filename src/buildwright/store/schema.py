@@ -176,6 +176,20 @@ api_tokens = sa.Table(
     sa.Column("created_at", Big, nullable=False),
 )
 
+audit = sa.Table(  # who asked for what, and what became of it
+    "audit",
+    metadata,
+    _id(),
+    sa.Column("asked_at", Big, nullable=False, index=True),
+    sa.Column("who", Text, nullable=False),  # a token's name, or who it was by other means
+    sa.Column("peer", Text),  # the address it came from; NULL: it wasn't the network
+    sa.Column("method", Text, nullable=False),
+    sa.Column("target", Text, nullable=False),  # the path of what it was asked of
+    _text("params", "{}"),  # JSON; long texts are cut
+    sa.Column("outcome", Text, nullable=False),  # asked, done, refused, failed: see units.audit
+    _text("answer"),  # the result as JSON, or why not
+)
+
 # -- what came in -----------------------------------------------------------------------------------------
 
 patches = sa.Table(

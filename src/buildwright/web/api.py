@@ -8,12 +8,15 @@ from __future__ import annotations
 from aiohttp import web
 
 from buildwright.web import cors, logtext, query, rawdata, rpc
+from buildwright.web.audit import Audit
+from buildwright.web.auth import authorize
 from buildwright.web.data import TABLE, Data
 from buildwright.web.errors import ApiError, NotFound
 from buildwright.web.logtext import LogPath
 from buildwright.web.paths import split
 from buildwright.web.rawdata import ValuePath
 from buildwright.web.replies import encode_collection, json_reply, reply, wants_compact
+from buildwright.web.resource import Endpoint
 from buildwright.web.services import WebServices
 
 VERSIONS = ("v2", "latest")
@@ -25,6 +28,7 @@ class Api:
     def __init__(self, services: WebServices) -> None:
         self._services = services
         self.data = Data(services)
+        self._audit = Audit(services.store, services.now_us)
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_route("*", "/api", self.versions)
@@ -49,7 +53,9 @@ class Api:
             request.rel_url.raw_path.split("/", 3)[3] if request.rel_url.raw_path.count("/") > 2 else ""
         )
         if request.method == "POST":
-            response: web.StreamResponse = await rpc.handle(request, self._services, self.data, raw_path)
+            response: web.StreamResponse = await rpc.handle(
+                request, self._services, self.data, self._audit, raw_path
+            )
         elif request.method in ("GET", "HEAD"):
             response = await self._get(request, raw_path)
         else:
@@ -66,6 +72,8 @@ class Api:
             return await logtext.serve(request, target, params, parameters, self._services)
         if isinstance(target, ValuePath):
             return await rawdata.serve(target, params, parameters, self._services)
+        if isinstance(target, Endpoint) and target.guarded:
+            await authorize(request, self._services)
         answer = await self.data.get(target, params, parameters)
         body = await encode_collection(answer.plural, answer.objects, answer.total)
         response = reply(body, compact=wants_compact(request))

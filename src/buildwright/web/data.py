@@ -13,6 +13,7 @@ from buildwright.web.query import Query
 from buildwright.web.rawdata import ValuePath
 from buildwright.web.resource import Computed, Endpoint, Json, Resource
 from buildwright.web.resources import (
+    audits,
     builders,
     builds,
     forms,
@@ -98,7 +99,7 @@ def _table() -> Table[Target]:
     table: Table[Target] = Table()
     table.add("/", Computed("/", "rootlink", "rootlinks", True, _rootlinks, {"name": "string"}))
     table.add("/application.spec", Computed("/application.spec", "spec", "specs", True, _specs, _SPEC))
-    for room in (masters, builders, builds, requests, sources, properties, forms, tries, leftovers):
+    for room in (masters, builders, builds, requests, sources, properties, forms, tries, leftovers, audits):
         for endpoint in room.ENDPOINTS:
             table.add(endpoint.path, endpoint)
     for path in logtext.PATHS:

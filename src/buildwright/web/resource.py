@@ -56,6 +56,7 @@ class Endpoint:
     resource: Resource
     collection: bool
     where: Condition | None = None
+    guarded: bool = False  # only who may act may read it
 
 
 @dataclass(frozen=True, eq=False)

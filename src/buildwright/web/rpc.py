@@ -21,6 +21,8 @@ from aiohttp import web
 
 from buildwright.model.results import CANCELLED, Results
 from buildwright.store.errors import StoreStopped, StoreUnavailable
+from buildwright.store.units.audit import DONE, FAILED, REFUSED
+from buildwright.web.audit import Audit, why_of
 from buildwright.web.auth import authorize
 from buildwright.web.data import TABLE, Data
 from buildwright.web.errors import ApiError, NotFound, Refused
@@ -65,7 +67,9 @@ class Call:
 Method = Callable[[Call], Awaitable[Any]]
 
 
-async def handle(request: web.Request, services: WebServices, data: Data, raw_path: str) -> web.Response:
+async def handle(
+    request: web.Request, services: WebServices, data: Data, audit: Audit, raw_path: str
+) -> web.Response:
     """Answer a POST."""
     call_id: Any = None
     content = await request.read()
@@ -73,10 +77,7 @@ async def handle(request: web.Request, services: WebServices, data: Data, raw_pa
         body = _parse(request.content_type, content)
         call_id = body.get("id")
         method, params = _checked(body)
-        owner = await authorize(request, services)
-        act, target, path = _resolve(raw_path, method)
-        key = _key(request, owner, method, raw_path)
-        result = await act(Call(services, await _thing(data, target, path), params, owner, key))
+        result = await _audited(request, services, data, audit, raw_path, method, params)
     except RpcError as error:
         return _failed(call_id, error.code, error.message, error.status)
     except Refused as error:
@@ -92,6 +93,38 @@ async def handle(request: web.Request, services: WebServices, data: Data, raw_pa
         log.exception("a call failed; this is a defect", id=found, path=request.path)
         return _failed(call_id, INTERNAL_ERROR, f"internal error {found}: the master's log has it", 500)
     return json_reply({"id": call_id, "jsonrpc": "2.0", "result": result})
+
+
+async def _audited(
+    request: web.Request,
+    services: WebServices,
+    data: Data,
+    audit: Audit,
+    raw_path: str,
+    method: str,
+    params: dict[str, Any],
+) -> Any:
+    """The result of a call, which is entered with its outcome."""
+    owner: str | None = None
+    try:
+        owner = await authorize(request, services)
+        act, target, path = _resolve(raw_path, method)
+        key = _key(request, owner, method, raw_path)
+        call = Call(services, await _thing(data, target, path), params, owner, key)
+    except (RpcError, ApiError, Refused) as error:
+        await audit.refused(request, owner, method, raw_path, params, why_of(error))
+        raise
+    entry = await audit.asked(request, owner, method, raw_path, params)
+    try:
+        result = await act(call)
+    except (RpcError, ApiError, Refused) as error:
+        await audit.ended(entry, REFUSED, why_of(error))
+        raise
+    except Exception as error:
+        await audit.ended(entry, FAILED, type(error).__name__)
+        raise
+    await audit.ended(entry, DONE, result)
+    return result
 
 
 def _failed(call_id: Any, code: int, message: Any, status: int) -> web.Response:

@@ -1,0 +1,123 @@
+"""The audit of what is asked over the data API: who, from where, what, of what, and what became of it.
+
+A call's entry is in the store before the call acts; if it can't be written, the call isn't made. Calls of
+callers whom nobody knows are entered too, but only some a minute: they must not be able to fill the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from buildwright.store.base import Store
+from buildwright.store.errors import StoreError
+from buildwright.store.units import audit as units
+
+log = structlog.get_logger(__name__)
+
+LONGEST_TEXT = 200
+LONGEST_ANSWER = 1000
+STRANGERS_A_MINUTE = 30
+MINUTE_US = 60_000_000
+
+
+class Audit:
+    """Writes the entries of one master's data API."""
+
+    def __init__(self, store: Store, now_us: Callable[[], int]) -> None:
+        self._store = store
+        self._now_us = now_us
+        self._minute = 0
+        self._strangers = 0
+
+    async def asked(
+        self, request: web.Request, who: str, method: str, path: str, params: Mapping[str, Any]
+    ) -> int:
+        """Enter a call that is about to act; gives the entry. Raises StoreError."""
+        unit = units.note(
+            now_us=self._now_us(),
+            who=who,
+            peer=peer_of(request),
+            method=method,
+            target=f"/{path}",
+            params=_json(params),
+        )
+        return await self._store.run(unit)
+
+    async def ended(self, entry: int, outcome: str, answer: Any) -> None:
+        """Enter a call's outcome. What has happened isn't undone because this can't be written."""
+        text = answer if isinstance(answer, str) else _encode(answer)
+        try:
+            await self._store.run(units.settle(entry, outcome, text[:LONGEST_ANSWER]))
+        except StoreError as error:
+            log.warning(
+                "the outcome of a call can't be entered", entry=entry, outcome=outcome, why=str(error)
+            )
+
+    async def refused(
+        self, request: web.Request, who: str | None, method: str, path: str, params: Any, why: str
+    ) -> None:
+        """Enter a call that was refused before it could act; ``who`` is None for a stranger."""
+        if who is None and not self._room_for_a_stranger():
+            return
+        unit = units.note(
+            now_us=self._now_us(),
+            who="unknown" if who is None else who,
+            peer=peer_of(request),
+            method=method[:LONGEST_TEXT],
+            target=f"/{path}"[:LONGEST_TEXT],
+            params=_json(params) if who is not None else "{}",
+            outcome=units.REFUSED,
+            answer=why[:LONGEST_ANSWER],
+        )
+        try:
+            await self._store.run(unit)
+        except StoreError as error:
+            log.warning("a refused call can't be entered", method=method, why=str(error))
+
+    def _room_for_a_stranger(self) -> bool:
+        minute = self._now_us() // MINUTE_US
+        if minute != self._minute:
+            self._minute, self._strangers = minute, 0
+        self._strangers += 1
+        if self._strangers == STRANGERS_A_MINUTE + 1:
+            log.warning("many calls of strangers: the rest of this minute's are not in the audit")
+        return self._strangers <= STRANGERS_A_MINUTE
+
+
+def peer_of(request: web.Request) -> str:
+    """Where a request came from; also for whom, if a proxy says that."""
+    peer = request.remote or "a local socket"
+    forwarded = request.headers.get("X-Forwarded-For")
+    return f"{peer} for {forwarded[:LONGEST_TEXT]}" if forwarded else peer
+
+
+def why_of(error: Exception) -> str:
+    """What an error told the caller."""
+    message = getattr(error, "message", None)
+    return message if isinstance(message, str) else str(error) if message is None else _encode(message)
+
+
+def _json(params: Mapping[str, Any]) -> str:
+    return _encode(_short(params, 0))
+
+
+def _encode(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _short(value: Any, depth: int) -> Any:
+    """A value with what is long cut, so that an entry stays small."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_TEXT else f"{value[:LONGEST_TEXT]}... ({len(value)} characters)"
+    if isinstance(value, (list, tuple)):
+        return [_short(each, depth + 1) for each in value[:20]] if depth < 4 else "..."
+    if isinstance(value, dict):
+        if depth >= 4:
+            return "..."
+        return {str(key)[:LONGEST_TEXT]: _short(each, depth + 1) for key, each in list(value.items())[:50]}
+    return value
