@@ -233,6 +233,25 @@ def test_only_suspects_are_looked_at() -> None:
     assert list(observer._suspects(block)) == [b"The Warning"] * 3
 
 
+def test_a_line_without_end_is_given_in_pieces() -> None:
+    """Nobody keeps all of it, and nobody joins it again with each piece that comes."""
+
+    class Sizes(util.LogLineObserver):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sizes: list[int] = []
+
+        def outLineReceived(self, line: str) -> None:
+            self.sizes.append(len(line))
+
+    observer = Sizes()
+    for _ in range(40):
+        observer.feed("o", b"x" * 65536)
+    observer.feed("o", b"end\nnext\nrest")
+    observer.finished()
+    assert observer.sizes == [17 * 65536, 17 * 65536, 6 * 65536 + 3, 4, 4]
+
+
 async def test_consuming_lines(start: Start) -> None:
     it = await start(
         """

@@ -12,6 +12,8 @@ from typing import Any
 
 STDOUT, STDERR, HEADER = "o", "e", "h"
 
+LINE_MOST = 1024 * 1024  # bytes of a line that are kept until its end comes; a longer one is given in pieces
+
 
 class LogObserver:
     """Base of all observers; ``step`` and ``log`` are set when it is attached."""
@@ -65,9 +67,11 @@ class LogBlockObserver(LogObserver):
         pending = self._pending.get(stream)
         if not end:
             if pending is None:
-                self._pending[stream] = bytearray(data)
-            else:
-                pending += data
+                pending = self._pending[stream] = bytearray()
+            pending += data
+            if len(pending) > LINE_MOST:
+                self._pending[stream] = bytearray()
+                self.blockReceived(stream, bytes(pending))
             return
         block = data[:end]
         if pending:
@@ -87,7 +91,9 @@ class LogBlockObserver(LogObserver):
         self.finishReceived()
 
     def blockReceived(self, stream: str, block: bytes) -> None:
-        """Take lines with their newlines; only a log's last one may have none."""
+        """Take lines with their newlines; the last one may have none, if nothing more of it comes or it is
+        very long.
+        """
 
 
 class LogLineObserver(LogBlockObserver):

@@ -289,7 +289,8 @@ class WarningCountingShellCommand(ShellCommand):
         self.setStatistic("warnings", self.getStatistic("warnings", 0) + count)
         if count or not self.hasProperty("warnings-count"):
             before = self.getProperty("warnings-count", 0)
-            self.setProperty("warnings-count", before + count, "WarningCountingShellCommand")
+            total = count + (before if isinstance(before, int) else 0)  # it may be anybody's property
+            self.setProperty("warnings-count", total, "WarningCountingShellCommand")
 
     def evaluateCommand(self, cmd: RemoteShellCommand) -> Any:
         result = cmd.results()
