@@ -70,6 +70,8 @@ c["schedulers"] = [
     schedulers.Dependent("later", upstream=quick, builderNames=["child"]),
     schedulers.Dependent("after-night", upstream=night, builderNames=["second"]),
     schedulers.Triggerable("children", builderNames=["child"]),
+    schedulers.NightlyTriggerable("asked-nightly", builderNames=["child"], hour=3),
+    schedulers.Try_Userpass("try", builderNames=["child"], userpass=[("ann", "secret")]),
     schedulers.ForceScheduler("force", builderNames=["first", "second"]),
 ]
 c["www"] = {"port": 8010}
@@ -117,6 +119,8 @@ def test_a_change_starts_what_wants_it(basedir: Path) -> None:
         "often": "comes every 600 s, counted from its last build",
         "after-night": "follows night, which starts nothing",
         "children": "waits for a step that triggers it",
+        "asked-nightly": "waits for a step that triggers it, and then for the clock: 0 3 * * *",
+        "try": "waits for somebody to try a difference",
         "force": "waits for somebody to ask",
     }
     first = found["starts"][0]["builds"][0]
@@ -176,6 +180,7 @@ def test_a_moment_starts_what_is_due(basedir: Path) -> None:
     assert [(each["scheduler"], each["when"]) for each in found["starts"]] == [
         ("night", "on Monday, 2026-03-02 at 03:00"),
         ("changed", "on Monday, 2026-03-02 at 03:00, if an important change has come by then"),
+        ("asked-nightly", "on Monday, 2026-03-02 at 03:00, if a step has triggered it by then"),
         ("after-night", "if night succeeds"),
     ]
     assert found["starts"][0]["builds"][0]["steps"][0]["does"] == "night night True"

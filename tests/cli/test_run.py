@@ -27,6 +27,7 @@ c["builders"] = [
         ),
         steps.ShellCommand(name="tests", command="echo testing", doStepIf=util.Property("runtests")),
         steps.Trigger(schedulerNames=["children"], waitForFinish=True),
+        steps.Trigger(schedulerNames=["later"]),
         steps.FileDownload(mastersrc="given.txt", workerdest="given.txt"),
         steps.ShellCommand(name="left", command="cat given.txt && touch left-behind"),
         locks=[pool.access("counting")],
@@ -37,6 +38,7 @@ c["builders"] = [
 ]
 c["schedulers"] = [
     schedulers.Triggerable("children", builderNames=["child"]),
+    schedulers.NightlyTriggerable("later", builderNames=["red"], hour=0, dayOfMonth=1, month=1),
     schedulers.Nightly("nightly", builderNames=["red"], minute="*"),
     schedulers.ForceScheduler("force", builderNames=["whole", "endless"]),
 ]
@@ -72,11 +74,12 @@ def test_a_build_and_what_it_triggers(basedir: Path, tmp_path: Path) -> None:
         "=== whole, build 1",
         "<== 2 trigger: success",
     ]
-    assert ends[child + 4 :] == ["<== 3 download: success", "<== 4 left: success"]
+    assert ends[child + 4 :] == ["<== 3 trigger_1: success", "<== 4 download: success", "<== 5 left: success"]
     assert said[-1].startswith("Build 1: success")
     assert "Building whole as worker w2" in done.err
     assert "child" in done.err
     assert "pool (counting)" in done.err
+    assert "Not built here, as it waits for its time: what later starts" in done.err
     assert (work / "w2" / "whole" / "build" / "left-behind").exists()
     assert {path.name for path in basedir.iterdir()} - {"__pycache__"} == before
 

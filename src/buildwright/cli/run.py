@@ -260,7 +260,8 @@ class _Run:
 
     def _explain(self) -> None:
         """Say where it builds, and what is other than with a master."""
-        from buildwright.master.alone import locks_of, reachable
+        from buildwright.master.alone import locks_of, reachable, triggered
+        from buildwright.schedulers.triggerable import NightlyTriggerable
 
         alone = self._alone
         where = alone.workdir / alone.workers[0] / alone.builder.workerbuilddir
@@ -268,6 +269,13 @@ class _Run:
         others = [each.name for each in reachable(alone.snapshot, alone.builder)[1:]]
         if others:
             click.echo(f"What its steps trigger is built here too: {', '.join(others)}", err=True)
+        late = [
+            each.name
+            for each in triggered(alone.snapshot, alone.builder)
+            if isinstance(each, NightlyTriggerable)
+        ]
+        if late:
+            click.echo(f"Not built here, as it waits for its time: what {', '.join(late)} starts", err=True)
         locks = [f"{access.lock.name} ({access.mode})" for access in locks_of(alone.builder)]
         if locks:
             click.echo(f"Locks: {', '.join(locks)}. Only builds of this command hold them.", err=True)

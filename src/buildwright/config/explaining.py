@@ -23,7 +23,7 @@ from buildwright.schedulers.base import Scheduler
 from buildwright.schedulers.basic import ChangeFollower
 from buildwright.schedulers.dependent import Dependent
 from buildwright.schedulers.force import ForceScheduler
-from buildwright.schedulers.triggerable import Triggerable
+from buildwright.schedulers.triggerable import Triggered
 from buildwright.steps.trigger import Trigger
 
 Data = dict[str, Any]
@@ -231,7 +231,7 @@ def _remarks(snapshot: Snapshot, starters: Mapping[str, list[str]]) -> Iterable[
             yield _remark(f"no builder uses worker {worker.name!r}", worker.where)
     triggered = _triggered(snapshot)
     for scheduler in snapshot.schedulers.values():
-        if type(scheduler) is Triggerable and triggered is not None and scheduler.name not in triggered:
+        if isinstance(scheduler, Triggered) and triggered is not None and scheduler.name not in triggered:
             yield _remark(f"no step triggers scheduler {scheduler.name!r}", scheduler.where)
         if isinstance(scheduler, Dependent) and scheduler.upstream_name not in snapshot.schedulers:
             text = f"scheduler {scheduler.name!r} follows {scheduler.upstream_name!r}, which isn't configured"

@@ -22,7 +22,8 @@ from buildwright.schedulers.dependent import Dependent
 from buildwright.schedulers.force import ForceScheduler
 from buildwright.schedulers.plan import PlanError, plan_buildset
 from buildwright.schedulers.timed import Nightly, Periodic
-from buildwright.schedulers.triggerable import Triggerable
+from buildwright.schedulers.tries import TryScheduler
+from buildwright.schedulers.triggerable import NightlyTriggerable, Triggered
 
 MINUTE = 60 * MICROSECONDS
 LONG_AGO = 10**15
@@ -93,7 +94,9 @@ async def at_time(snapshot: Snapshot, now_us: int) -> Outlook:
             found.idle.append(Idle(scheduler, why))
             continue
         when = f"{_local(due)}"
-        if scheduler.onlyIfChanged and not scheduler.is_forced(due):
+        if isinstance(scheduler, NightlyTriggerable):
+            when += ", if a step has triggered it by then"
+        elif scheduler.onlyIfChanged and not scheduler.is_forced(due):
             when += ", if an important change has come by then"
         fire = scheduler.fire_for([], {}, f"due:{due}")
         await _plan(snapshot, scheduler, fire, when, {}, found)
@@ -144,8 +147,13 @@ def waits_for(scheduler: Scheduler) -> str:
     """What starts a scheduler, in words that follow its name."""
     if isinstance(scheduler, ForceScheduler):
         return "waits for somebody to ask"
-    if isinstance(scheduler, Triggerable):
+    if isinstance(scheduler, NightlyTriggerable):
+        clock = scheduler.due_points.cron.expression
+        return f"waits for a step that triggers it, and then for the clock: {clock}"
+    if isinstance(scheduler, Triggered):
         return "waits for a step that triggers it"
+    if isinstance(scheduler, TryScheduler):
+        return "waits for somebody to try a difference"
     if isinstance(scheduler, Periodic):
         return f"comes every {scheduler.periodicBuildTimer:g} s, counted from its last build"
     if isinstance(scheduler, Nightly):

@@ -22,7 +22,7 @@ from buildwright.model.locks import LockAccess
 from buildwright.model.render import is_plain
 from buildwright.model.results import CANCELLED
 from buildwright.model.snapshot import Snapshot
-from buildwright.schedulers.triggerable import Triggerable
+from buildwright.schedulers.triggerable import NightlyTriggerable, Triggered
 from buildwright.steps.source import Source
 from buildwright.steps.trigger import Trigger
 from buildwright.store.memory import MemoryStore
@@ -45,10 +45,15 @@ class Alone:
         self.workdir = workdir
         reached = reachable(snapshot, builder)
         self.workers = workers_for(reached, worker)
-        triggered = {
-            name: each for name, each in snapshot.schedulers.items() if isinstance(each, Triggerable)
-        }
-        self.snapshot = replace(snapshot, schedulers=triggered, change_sources={}, collapse_requests=False)
+        self.snapshot = replace(
+            snapshot,
+            schedulers={
+                name: each for name, each in snapshot.schedulers.items() if isinstance(each, Triggered)
+            },
+            services={},
+            change_sources={},
+            collapse_requests=False,
+        )
         self._clock = SystemClock()
         self.store = MemoryStore()
         self.core = Core(
@@ -123,7 +128,9 @@ def reachable(snapshot: Snapshot, builder: BuilderConfig) -> list[BuilderConfig]
     found = {builder.name: builder}
     waiting = [builder]
     while waiting:
-        for scheduler in _triggered(snapshot, waiting.pop()):
+        for scheduler in triggered(snapshot, waiting.pop()):
+            if isinstance(scheduler, NightlyTriggerable):
+                continue  # what it starts begins at its next time
             for name in scheduler.builder_names or snapshot.builders:
                 if name in snapshot.builders and name not in found:
                     found[name] = snapshot.builders[name]
@@ -131,9 +138,10 @@ def reachable(snapshot: Snapshot, builder: BuilderConfig) -> list[BuilderConfig]
     return list(found.values())
 
 
-def _triggered(snapshot: Snapshot, builder: BuilderConfig) -> list[Triggerable]:
-    known = {name: each for name, each in snapshot.schedulers.items() if isinstance(each, Triggerable)}
-    found: dict[str, Triggerable] = {}
+def triggered(snapshot: Snapshot, builder: BuilderConfig) -> list[Triggered]:
+    """The schedulers that the builder's steps may trigger."""
+    known = {name: each for name, each in snapshot.schedulers.items() if isinstance(each, Triggered)}
+    found: dict[str, Triggered] = {}
     for spec in builder.factory.steps:
         if issubclass(spec.cls, Trigger):
             names = spec.kwargs.get("schedulerNames", spec.args[0] if spec.args else None)
