@@ -14,8 +14,8 @@ from buildwright.plugins import steps
 from tests.steps.rehearsed import Rehearse, rehearsed
 
 HERE = (
-    'rpmbuild --define "_topdir `pwd`" --define "_builddir `pwd`" --define "_rpmdir `pwd`"'
-    ' --define "_sourcedir `pwd`" --define "_specdir `pwd`" --define "_srcrpmdir `pwd`"'
+    'rpmbuild --define "_topdir $(pwd)" --define "_builddir $(pwd)" --define "_rpmdir $(pwd)"'
+    ' --define "_sourcedir $(pwd)" --define "_specdir $(pwd)" --define "_srcrpmdir $(pwd)"'
 )
 
 
@@ -35,7 +35,7 @@ def test_rpmbuild(rehearse: Rehearse, tmp_path: Path) -> None:
     assert first.command == f'{HERE} --define "dist .el6" -ba a.spec'
     more = '--define "dist .el9" --define "x 1" --define "_release 1" --define "_revision abc" -ba s/a.spec'
     assert second.command == f"{HERE} {more}"
-    there = HERE.replace("_topdir `pwd`", "_topdir /t")
+    there = HERE.replace("_topdir $(pwd)", "_topdir /t")
     assert third.command == f'{there} --define "dist .el6" --define "_release 2" -ba s/a.spec'
     assert ci.build("b").result == "success"
     assert '"_release 3"' in ci.ran[4].line

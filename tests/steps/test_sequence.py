@@ -15,7 +15,7 @@ A = util.ShellArg
 env = {"WHO": util.Property("buildername")}
 builder("b", steps.ShellSequence(name="seq", workdir="there", env=env, commands=[
     A("echo $WHO"), A(command=["echo", util.Interpolate("%(prop:buildnumber)s")], logname="number"),
-    A(command="", haltOnFailure=True), A(command="pwd", logname="number")]))
+    A(command="", haltOnFailure=True), A(util.Property("nothing")), A(command="pwd", logname="number")]))
 """
     )
     built = await it.build()
@@ -106,8 +106,8 @@ builder("b", steps.ShellSequence(commands=commands, name="seq"), Mine())
 
 
 def test_wrong_arguments() -> None:
-    with pytest.raises(ConfigErrors, match=r"ShellArg has no argument 'haltonFailure' .*'haltOnFailure'"):
-        util.ShellArg("true", haltonFailure=True)
+    with pytest.raises(ConfigErrors, match="ShellArg: haltOnFailure must be True or False, not str 'no'"):
+        util.ShellArg("true", haltOnFailure="no")
     with pytest.raises(ConfigErrors, match="ShellArg has no command"):
         util.ShellArg()
     with pytest.raises(ConfigErrors, match="ShellArg: command must be text or a list of texts, not int 3"):

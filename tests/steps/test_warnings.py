@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildwright.builds.observers import HEADER
+from buildwright.builds.observers import HEADER, LogLineObserver
 from buildwright.model.errors import ConfigErrors
 from buildwright.model.results import CANCELLED, FAILURE, SUCCESS, WARNINGS
 from buildwright.plugins import steps, util
@@ -236,7 +236,7 @@ def test_only_suspects_are_looked_at() -> None:
 def test_a_line_without_end_is_given_in_pieces() -> None:
     """Nobody keeps all of it, and nobody joins it again with each piece that comes."""
 
-    class Sizes(util.LogLineObserver):
+    class Sizes(LogLineObserver):
         def __init__(self) -> None:
             super().__init__()
             self.sizes: list[int] = []

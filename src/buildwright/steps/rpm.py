@@ -14,7 +14,7 @@ from buildwright.steps.arguments import expect_flags, expect_texts
 from buildwright.steps.shell import Tool
 from buildwright.steps.warnings import UNSET, WarningCountingShellCommand
 
-_HERE = "`pwd`"  # for the worker's shell
+_HERE = "$(pwd)"  # for the worker's shell
 _DIRECTORIES = ("topdir", "builddir", "rpmdir", "sourcedir", "specdir", "srcrpmdir")
 
 

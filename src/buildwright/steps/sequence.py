@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from buildwright.builds.commands import RemoteShellCommand
 from buildwright.builds.shell import ShellMixin, summary_of
 from buildwright.builds.step import BuildStep
-from buildwright.model.errors import error, shown, suggest
+from buildwright.model.errors import error, shown
 from buildwright.model.properties import Properties
 from buildwright.model.renderable import is_renderable, render
 from buildwright.model.results import CANCELLED, SUCCESS, contribution, worst_status
@@ -22,13 +22,6 @@ class ShellArg:
     command before it has ended the sequence.
     """
 
-    haltOnFailure: Any = False
-    flunkOnFailure: Any = True
-    flunkOnWarnings: Any = False
-    warnOnFailure: Any = False
-    warnOnWarnings: Any = False
-    alwaysRun: Any = False
-
     FLAGS: ClassVar[tuple[str, ...]] = (
         "haltOnFailure",
         "flunkOnFailure",
@@ -38,21 +31,38 @@ class ShellArg:
         "alwaysRun",
     )
 
-    def __init__(self, command: Any = None, logname: Any = None, **flags: Any) -> None:
+    def __init__(
+        self,
+        command: Any = None,
+        logname: Any = None,
+        haltOnFailure: Any = False,
+        flunkOnFailure: Any = True,
+        flunkOnWarnings: Any = False,
+        warnOnFailure: Any = False,
+        warnOnWarnings: Any = False,
+        alwaysRun: Any = False,
+        logfile: Any = None,
+    ) -> None:
         self.command = command
-        self.logname = flags.pop("logfile", None) if logname is None else logname  # its older name
-        for name, value in flags.items():
-            if name in self.FLAGS:
-                setattr(self, name, value)
-            else:
-                error(
-                    f"ShellArg has no argument {name!r}", suggest(name, ("command", "logname", *self.FLAGS))
-                )
-        expect_flags("ShellArg", **{name: value for name, value in flags.items() if name in self.FLAGS})
+        self.logname = logfile if logname is None else logname  # its older name
+        self.haltOnFailure = haltOnFailure
+        self.flunkOnFailure = flunkOnFailure
+        self.flunkOnWarnings = flunkOnWarnings
+        self.warnOnFailure = warnOnFailure
+        self.warnOnWarnings = warnOnWarnings
+        self.alwaysRun = alwaysRun
+        expect_flags("ShellArg", **{name: getattr(self, name) for name in self.FLAGS})
         if command is None:
             error("ShellArg has no command", "give it command='...' or command=[...]")
         expect_words("ShellArg", command=command)
         expect_texts("ShellArg", logname=self.logname)
+
+    @classmethod
+    def rendered(cls, values: Mapping[str, Any]) -> ShellArg:
+        """One from what :meth:`getRenderingFor` has given, perhaps to an earlier owner of the build."""
+        made = cls.__new__(cls)
+        made.__dict__.update(values)
+        return made
 
     async def getRenderingFor(self, props: Properties) -> dict[str, Any]:
         """Plain values, which a journal can hold: what the constructor takes."""
@@ -116,7 +126,7 @@ class ShellSequence(ShellMixin, BuildStep):
         if is_renderable(given):
             given = await self.render(given)
         if isinstance(given, Mapping):
-            return ShellArg(**given)
+            return ShellArg.rendered(given)
         raise TypeError(f"commands of a ShellSequence must be ShellArgs; one is {shown(given)}")
 
     def getResultSummary(self) -> dict[str, str]:
