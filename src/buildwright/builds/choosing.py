@@ -24,6 +24,7 @@ from buildwright.model.asking import Misbehaved, Nonsense, TookTooLong, ask
 from buildwright.model.builders import BuilderConfig
 from buildwright.model.errors import shown
 from buildwright.model.properties import Properties
+from buildwright.model.sources import REBUILD_FROM, REBUILD_SOURCE
 from buildwright.store.units.claims import Facts, Waiting
 from buildwright.store.units.collapse import WaitingRequest
 
@@ -125,7 +126,7 @@ class Choosing:
         choose: Callable[..., Any] | None = builder.nextWorker or self._services.snapshot.select_next_worker
         can_start = builder.canStartBuild
         if choose is None and can_start is None:
-            return random.choice(free)
+            return _wanted_again(request, free) or random.choice(free)
         name = f"builder {builder.name!r}"
         what = f"nextWorker of {name}" if builder.nextWorker is not None else f"select_next_worker for {name}"
         view = _view(request, page)
@@ -201,6 +202,16 @@ def _anything(_answer: Any) -> None:
 
 def _no_bool(answer: Any) -> tuple[Any, str] | None:
     return None if isinstance(answer, bool) else (answer, "True or False")
+
+
+def _wanted_again(request: Waiting, free: Sequence[WorkerLink]) -> WorkerLink | None:
+    """Of the free workers the one where the build has failed that this request goes on from."""
+    if REBUILD_FROM not in request.properties:
+        return None
+    given, source = Properties.from_json(request.properties).asDict().get(REBUILD_FROM, (None, ""))
+    if source != REBUILD_SOURCE:
+        return None
+    return next((link for link in free if link.name == given["workername"]), None)
 
 
 def _view(request: Waiting, page: Facts) -> BuildRequest:

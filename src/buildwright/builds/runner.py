@@ -47,14 +47,16 @@ from buildwright.model.results import (
     worst_status,
 )
 from buildwright.model.secrets import SecretUnavailable
-from buildwright.model.sources import SourceStamp
+from buildwright.model.sources import REBUILD_FROM, REBUILD_SOURCE, SourceStamp
 from buildwright.model.text import storable
 from buildwright.model.workers import WorkerConfig
+from buildwright.store.errors import StoreError
 from buildwright.store.unit import Fenced, Hint
 from buildwright.store.units.attach import Entry, LogRow, OpenBuild, StepRow
 from buildwright.store.units.claims import Waiting, finish_build_work
 from buildwright.store.units.engine import KEEP_PROPERTIES_BEFORE, PIN
 from buildwright.store.units.locks import Want
+from buildwright.store.units.rebuilding import Done, what_is_done
 from buildwright_worker.protocol import Masker
 
 log = structlog.get_logger(__name__)
@@ -128,6 +130,7 @@ class BuildRunner:
         )
         self._finished = finished
         self.build = self._make_build()
+        self._done: Done | None = None  # of another build, which this one goes on from
         self._planned = [_Planned(spec, place) for place, spec in enumerate(assignment.builder.factory.steps)]
         self._next_number = 0
         self._names: set[str] = set()
@@ -196,6 +199,7 @@ class BuildRunner:
     async def _go(self) -> int | None:
         self._set_properties()
         try:
+            await self._take_over_what_is_done()
             if self.assignment.resumed is not None:
                 await self._resume(self.assignment.resumed)
             elif await self._wanted():
@@ -329,9 +333,39 @@ class BuildRunner:
         step: BuildStep = planned.spec.instantiate()
         if (self._terminated or self._stop is not None) and not await self._always_runs(step):
             return
+        if self._done is not None and self._next_number < len(self._done.fingerprints):
+            step.doStepIf = False
+            step.description = step.descriptionDone = f"done by build {self._done.number}"
         name = self._unique_name(await self._name_of(step))
         run = self._prepare(step, name, self._next_number, planned.spec)
         self._count(await run.execute(), run)
+
+    async def _take_over_what_is_done(self) -> None:
+        """Find out which steps another build has done for this one, and take over what they had set."""
+        given, source = self.build.properties.asDict().get(REBUILD_FROM, (None, ""))
+        if source != REBUILD_SOURCE or not isinstance(given, dict):
+            return
+        found: Done | str
+        try:
+            found = await self.services.store.read(what_is_done(self.buildid, given["buildid"]))
+        except StoreError as error:
+            found = f"the store doesn't say what is done: {error}"
+        factory = self.assignment.builder.factory
+        if isinstance(found, Done):
+            if shares_directory(self.assignment.builder, self.services.snapshot.builders.values()):
+                found = "another builder has the same work directory"
+            elif [spec.fingerprint() for spec in factory.steps[: len(found.fingerprints)]] != list(
+                found.fingerprints
+            ):
+                found = "the configuration of its steps has changed"
+        if not isinstance(found, Done):
+            log.info("a build is built whole", buildid=self.buildid, why=found)
+            return
+        self._done = found
+        mine = self.build.properties
+        for name, (value, source) in Properties.from_json(found.properties).items():
+            if not mine.hasProperty(name):
+                mine.setProperty(name, value, source, runtime=True)
 
     async def _always_runs(self, step: BuildStep) -> bool:
         if is_plain(step.alwaysRun):
@@ -664,6 +698,13 @@ class BuildRunner:
             sources=assignment.stamps,
             runner=self,
         )
+
+
+def shares_directory(builder: BuilderConfig, others: Iterable[BuilderConfig]) -> bool:
+    """Whether another builder has this one's directory on the workers."""
+    return any(
+        other.name != builder.name and other.workerbuilddir == builder.workerbuilddir for other in others
+    )
 
 
 def wanted_locks(services: BuildServices, accesses: Sequence[LockAccess], workerid: int) -> list[Want]:

@@ -8,6 +8,11 @@ from typing import Any
 
 from buildwright.model.properties import Properties
 
+REBUILD_FROM = "rebuild_from"
+"""The property of a build that goes on from where another one has failed: its buildid and workername."""
+REBUILD_SOURCE = "Rebuild"
+"""The source of that property; under any other it means nothing."""
+
 
 @dataclass(slots=True)
 class Change:

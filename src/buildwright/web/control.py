@@ -122,8 +122,20 @@ class StoreControl:
         [taken] = await self._store.run(add_changes([change], self._now_us()))
         return taken.changeid
 
-    async def rebuild(self, buildid: int, owner: str, key: str | None) -> Added | None:  # noqa: ARG002
-        return await self._store.run(units.rebuild(buildid, self._now_us(), key))
+    async def rebuild(
+        self,
+        buildid: int,
+        owner: str,  # noqa: ARG002
+        key: str | None,
+        *,
+        from_failed: bool = False,
+    ) -> Added | None:
+        try:
+            return await self._store.run(
+                units.rebuild(buildid, self._now_us(), key, from_failed=from_failed)
+            )
+        except units.NothingFailed:
+            raise Refused({"from": "the build has no failed step to go on from"}) from None
 
     async def stop_build(self, buildid: int, reason: str, results: int | None) -> bool:
         asked = CANCELLED if results is None else results

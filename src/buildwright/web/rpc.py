@@ -243,8 +243,14 @@ async def _stop_build(call: Call) -> None:
 
 
 async def _rebuild(call: Call) -> list[Any]:
+    begin = call.params.get("from")
+    if begin not in (None, "failed"):
+        raise RpcError(INVALID_PARAMS, "'from' must be 'failed', or left out", 400)
     return _added(
-        await call.services.control.rebuild(call.thing, call.owner, call.key), "there is no such build"
+        await call.services.control.rebuild(
+            call.thing, call.owner, call.key, from_failed=begin == "failed"
+        ),
+        "there is no such build",
     )
 
 

@@ -8,10 +8,13 @@ hint, at every attaching, and before it gives it work."""
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
-from buildwright.model.results import CANCELLED
+from buildwright.model.results import CANCELLED, RETRY, SUCCESS
+from buildwright.model.sources import REBUILD_FROM, REBUILD_SOURCE
 from buildwright.store import schema
 from buildwright.store.unit import Hint, Statement, Unit, Work, unit
 from buildwright.store.units.buildsets import Added, add_buildset_work
@@ -22,6 +25,7 @@ GRACEFUL = 1  # takes no more builds, and its process ends when it is idle
 KILLED = 2  # its process is to end now
 
 REBUILD_REASON = "rebuild"
+REBUILD_FROM_REASON = "rebuild from the failed step"
 
 _b = schema.builds.c
 _r = schema.buildrequests.c
@@ -48,11 +52,19 @@ _SET_PRIORITY = Statement(
 _BUILT = Statement(
     "control.built",
     lambda _dialect: (
-        sa.select(_r.buildsetid, _r.builderid, _r.priority, _s.properties, _s.external_idstring)
+        sa.select(
+            _r.buildsetid,
+            _r.builderid,
+            _r.priority,
+            _s.properties,
+            _s.external_idstring,
+            _b.results,
+            _w.name,
+        )
         .select_from(
-            schema.builds.join(schema.buildrequests, _r.id == _b.buildrequestid).join(
-                schema.buildsets, _s.id == _r.buildsetid
-            )
+            schema.builds.join(schema.buildrequests, _r.id == _b.buildrequestid)
+            .join(schema.buildsets, _s.id == _r.buildsetid)
+            .join(schema.workers, _w.id == _b.workerid)
         )
         .where(_b.id == sa.bindparam("buildid"))
     ),
@@ -95,20 +107,35 @@ def set_priority(requestid: int, priority: int) -> Work[bool]:
     return True
 
 
-def rebuild(buildid: int, now_us: int, key: str | None = None) -> Unit[Added | None]:
+class NothingFailed(Exception):
+    """The build has no step that failed to go on from."""
+
+
+def rebuild(
+    buildid: int, now_us: int, key: str | None = None, *, from_failed: bool = False
+) -> Unit[Added | None]:
     """Ask for the same again: the build's source stamps, its buildset's properties, its builder.
+
+    ``from_failed``: steps that succeeded are left out, if the work directory is still as they left it; raises
+    NothingFailed, unless the build has ended and not with success.
 
     With the ``key`` of an earlier call it gets that one's answer; without one each call asks anew.
     """
-    return _rebuild(buildid, now_us, f"rebuild:{key or secrets.token_hex(8)}")
+    return _rebuild(buildid, now_us, f"rebuild:{key or secrets.token_hex(8)}", from_failed)
 
 
 @unit
-def _rebuild(buildid: int, now_us: int, key: str) -> Work[Added | None]:
+def _rebuild(buildid: int, now_us: int, key: str, from_failed: bool) -> Work[Added | None]:
     rows = yield _BUILT(buildid=buildid)
     if not rows:
         return None
-    buildsetid, builderid, priority, properties, external = rows[0]
+    buildsetid, builderid, priority, text, external, results, worker = rows[0]
+    properties: dict[str, Any] = msgspec.json.decode(text)
+    properties.pop(REBUILD_FROM, None)  # of the build that is built again
+    if from_failed:
+        if results in (None, SUCCESS, RETRY):
+            raise NothingFailed
+        properties[REBUILD_FROM] = [{"buildid": buildid, "workername": worker}, REBUILD_SOURCE]
     stamps = [each for (each,) in (yield _STAMPS(buildsetid=buildsetid))]
     changes = [each for (each,) in (yield _CHANGES(buildsetid=buildsetid))]
     return (
@@ -116,7 +143,7 @@ def _rebuild(buildid: int, now_us: int, key: str) -> Work[Added | None]:
             sourcestamps=stamps,
             builderids=[builderid],
             now_us=now_us,
-            reason=REBUILD_REASON,
+            reason=REBUILD_FROM_REASON if from_failed else REBUILD_REASON,
             properties=properties,
             external_idstring=external,
             rebuilt_buildid=buildid,
