@@ -131,6 +131,10 @@ c["schedulers"].append(schedulers.Try_Userpass("try", ["b"], port=8031, userpass
         added = await call(it, "tryschedulers/try", "try", **job, username=user, passwd=password)
         [request] = added[1].values()
         assert (await it.finished(request)).properties["owner"] == user
+    entries = repr(await rows(it, schema.audit))  # P9: what was entered of the calls
+    assert "<passwd>" in entries
+    assert "sesame" not in entries
+    assert "hidden" not in entries
     [warning] = [each for each in it.master.snapshot.warnings if "port" in each.message]
     assert "nothing listens on this port" in warning.message
 

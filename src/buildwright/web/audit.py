@@ -23,6 +23,8 @@ LONGEST_TEXT = 200
 LONGEST_ANSWER = 1000
 STRANGERS_A_MINUTE = 30
 MINUTE_US = 60_000_000
+PASSWORDS = frozenset({"passwd"})
+"""Parameters whose values are written nowhere."""
 
 
 class Audit:
@@ -103,7 +105,8 @@ def why_of(error: Exception) -> str:
 
 
 def _json(params: Mapping[str, Any]) -> str:
-    return _encode(_short(params, 0))
+    shown = {name: f"<{name}>" if name in PASSWORDS else value for name, value in params.items()}
+    return _encode(_short(shown, 0))
 
 
 def _encode(value: Any) -> str:
