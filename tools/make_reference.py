@@ -26,6 +26,7 @@ from buildwright.cli.main import SUBCOMMANDS, main
 from buildwright.config import foreign, keys, network
 from buildwright.web import data, events, rpc
 from buildwright.web.logtext import LogPath
+from buildwright.web.rawdata import ValuePath
 from buildwright.web.resource import Computed, Endpoint, Resource
 from buildwright_worker import cli as worker_cli
 
@@ -37,6 +38,7 @@ KEYS = {
     "buildbotURL": "The address that people and links use, as `http://localhost:8010/`.",
     "builders": "A list of `util.BuilderConfig`.",
     "change_source": "A change source, or a list of them.",
+    "codebases": "A list of `util.Codebase`: the repositories of projects, for the data API.",
     "codebaseGenerator": "A function of a change (as a dict) that gives its codebase's name.",
     "collapseRequests": "Whether waiting requests make room for newer ones: `True` (default), `False`, or a "
     "function `(master, builder, newer, older)`.",
@@ -54,6 +56,7 @@ KEYS = {
     "multiMaster": "Whether builders and schedulers may name workers and builders that another master has.",
     "prioritizeBuilders": "A function `(master, builders)` that gives the builders in the order in which "
     "their requests are looked at.",
+    "projects": "A list of `util.Project`; a builder names its own by `project`.",
     "properties": "Properties of every build: a dict.",
     "protocols": "Where workers connect; see below.",
     "revlink": "A function `(revision, repository)` that gives a link; by default links to GitHub, GitLab, "
@@ -97,6 +100,8 @@ METHODS = {
         "forceschedulers",
         "force",
     ): "Ask for builds: `builderNames` or `builderid`, and the form's fields by full name.",
+    ("tryschedulers", "try"): "Build a difference that isn't committed: what `buildwright try` sends.",
+    ("changes", "add"): "Take a change, as `buildwright sendchange` does: its id.",
     ("workers", "stop"): "Let it end when its builds are done.",
     ("workers", "kill"): "End it and its builds.",
     ("workers", "pause"): "Give it no more builds.",
@@ -311,21 +316,24 @@ as the last element: `builds/12/finished`. In what one listens to, `*` stands fo
 """
     paths: dict[str, list[str]] = {}
     computed: dict[str, Computed] = {}
+    resources: dict[str, Resource] = {}
     for path, target in data.TABLE:
         plural = _plural(target)
         paths.setdefault(plural, []).append(path)
         if isinstance(target, Computed):
             computed.setdefault(plural, target)
+        elif isinstance(target, Endpoint):
+            resources[plural] = target.resource
     for plural in sorted(paths):
         text += f"\n## {plural}\n\n" + "".join(f"- `{path}`\n" for path in paths[plural])
-        if plural in data.RESOURCES:
-            text += "\n" + _table(("field", "type"), _fields(data.RESOURCES[plural]))
+        if plural in resources:
+            text += "\n" + _table(("field", "type"), _fields(resources[plural]))
         elif plural in computed and computed[plural].fields:
             text += "\n" + _table(
                 ("field", "type"),
                 [(f"`{name}`", kind) for name, kind in sorted(computed[plural].fields.items())],
             )
-        methods = rpc.METHODS.get(plural)
+        methods = {**rpc.METHODS.get(plural, {}), **rpc.COLLECTION_METHODS.get(plural, {})}
         if methods:
             text += "\n" + _table(
                 ("method", "what it does"), [(f"`{name}`", METHODS[plural, name]) for name in methods]
@@ -339,6 +347,8 @@ as the last element: `builds/12/finished`. In what one listens to, `*` stands fo
 def _plural(target: Any) -> str:
     if isinstance(target, LogPath):
         return "logchunks"
+    if isinstance(target, ValuePath):
+        return "build_data"
     return target.resource.plural if isinstance(target, Endpoint) else str(target.plural)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from buildwright.model.results import EXCEPTION, SUCCESS
+from buildwright.model.results import EXCEPTION, RETRY, SUCCESS
 from buildwright.store import schema
 from tests.steps.conftest import BOTH_STORES, Start
 from tests.support.rig import Rig
@@ -267,3 +267,20 @@ async def test_the_sets_of_a_lost_attempt_are_complete(start: Start) -> None:
     first = (await it.builds(request))[0]
     [tests] = await sets_of(it, first.id)
     assert (tests["complete"], tests["num_results"]) == (1, 5000)
+
+
+async def test_a_changed_configuration_completes_what_was_left(start: Start) -> None:
+    text = MANY + 'builder("b", Many(name="many"), steps.ShellCommand(command="true", name="X"))\n'
+    it = await start(text)
+    request = await it.submit()
+    await it.until_output(request, b"\n")
+    it.configure(text.replace("X", "Y"))
+    await it.restart()
+    await it.until("workers", it.attached)
+    (it.builddir() / "go").write_text("")
+    assert (await it.finished(request)).results == SUCCESS
+    first, second = await it.builds(request)
+    [tests] = await sets_of(it, first.id)
+    assert (first.results, tests["complete"]) == (RETRY, 1)
+    assert tests["num_results"] >= 2000  # the last batches may have gone with their master
+    assert [each["num_results"] for each in await sets_of(it, second.id)] == [5001, 1]

@@ -27,6 +27,7 @@ from buildwright.store.units.testresults import (
     Result,
     StoredSet,
     add_results_work,
+    complete_sets_work,
     forget_sets_work,
     sets_of_step,
 )
@@ -81,6 +82,8 @@ class ResultSets:
         writer: BuildWriter | Nowhere,
         mask: Callable[[bytes], bytes],
         diverged: Callable[[str], NoReturn],
+        *,
+        resumed: bool = False,
     ) -> None:
         self._stepid = stepid
         self._buildid = buildid
@@ -92,12 +95,14 @@ class ResultSets:
         self._stored: dict[int, StoredSet] = {}
         self._sets: dict[int, _Set] = {}
         self._pending: deque[tuple[_Set, Result]] = deque()
+        self._unseen = resumed  # an earlier owner may have made sets that aren't loaded
         self._forgotten = False
         self._finishing = False
 
     async def load(self, store: Store) -> None:
         """Learn what an earlier owner's run of this try has stored."""
         if not self._forgotten:
+            self._unseen = False
             self._stored = {found.number: found for found in await store.read(sets_of_step(self._stepid))}
 
     def add_set(self, description: str | None, category: str, value_unit: str) -> int:
@@ -169,6 +174,8 @@ class ResultSets:
 
     def close(self) -> None:
         """Complete all sets with the next unit; :meth:`drain` comes before."""
+        if self._unseen:
+            self._writer.call(complete_sets_work, self._buildid)
         if self._sets or self._stored:
             self._finishing = True
             self._writer.mark(self)
@@ -176,7 +183,7 @@ class ResultSets:
     def begin_try(self) -> None:
         """The step starts again from its beginning: forget what its former try has made."""
         self._writer.call(forget_sets_work, self._stepid)
-        self._stored, self._sets, self._forgotten = {}, {}, True
+        self._stored, self._sets, self._forgotten, self._unseen = {}, {}, True, False
         self._pending.clear()
 
     def _checked(self, result: Result) -> Result:

@@ -753,6 +753,7 @@ class StepRun:
             self.writer,
             self.runner.mask,
             self._abort_here,
+            resumed=self._row is not None and self._row.complete_at is None,
         )
 
     def note_added_steps(self) -> None:

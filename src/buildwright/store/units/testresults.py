@@ -230,7 +230,7 @@ def add_results_work(builderid: int, batches: Sequence[Batch]) -> Work[None]:
 
 
 def complete_sets_work(buildid: int) -> Work[None]:
-    """Nothing more comes to the sets of a build: its attempt is lost."""
+    """Nothing more comes to the sets of a build that are open."""
     for (setid,) in (yield COMPLETE_SETS(of_buildid=buildid)):
         yield Hint("test_result_sets", setid, "completed")
 
