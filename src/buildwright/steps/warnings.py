@@ -286,7 +286,8 @@ class WarningCountingShellCommand(ShellCommand):
         found.flush()
         count = self.warnCount = found.warnings.count
         found.warnings.write(self, f"warnings ({count})")
-        self.setStatistic("warnings", self.getStatistic("warnings", 0) + count)
+        if count:
+            self.setStatistic("warnings", self.getStatistic("warnings", 0) + count)
         if count or not self.hasProperty("warnings-count"):
             before = self.getProperty("warnings-count", 0)
             total = count + (before if isinstance(before, int) else 0)  # it may be anybody's property
