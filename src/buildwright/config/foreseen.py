@@ -16,6 +16,7 @@ from typing import Any, cast
 from buildwright.builds.build import Build, BuildBuilder, BuildWorker
 from buildwright.builds.shell import ShellMixin, flat_command
 from buildwright.builds.step import BuildStep
+from buildwright.config.probing import commands_of, makes_its_commands
 from buildwright.model.builders import BuilderConfig, StepSpec
 from buildwright.model.errors import Where
 from buildwright.model.precedence import build_properties
@@ -25,7 +26,12 @@ from buildwright.model.snapshot import Snapshot
 from buildwright.model.sources import Change, SourceStamp
 from buildwright.model.workers import Worker, WorkerConfig
 from buildwright.steps.master import MasterShellCommand
-from buildwright.steps.setproperty import SetProperties, SetProperty, SetPropertyFromCommand
+from buildwright.steps.setproperty import (
+    SetProperties,
+    SetPropertiesFromEnv,
+    SetProperty,
+    SetPropertyFromCommand,
+)
 from buildwright.steps.source import Source
 from buildwright.steps.trigger import Trigger
 
@@ -190,12 +196,17 @@ async def _decided(step: BuildStep, props: Foreseen) -> bool | None:
 
 
 async def _does(step: BuildStep, spec: StepSpec, props: Foreseen) -> str:
-    """What it does, in one line."""
+    """What it does, in a line; several commands in as many."""
     if isinstance(step, ShellMixin | MasterShellCommand) and step.command is not None:
         text = _line(await _rendered(step.command, props))
         return f"on the master: {text}" if isinstance(step, MasterShellCommand) else text
     if isinstance(step, Source):
         return await _gets(step, props)
+    if makes_its_commands(step):
+        for name in step.all_renderables():
+            setattr(step, name, await _rendered(getattr(step, name), props))
+        if commands := await commands_of(step):
+            return "\n".join(map(_line, commands))
     if isinstance(step, Trigger):
         names = await _rendered(step.schedulerNames, props)
         waits = " and waits" if step.waitForFinish else ""
@@ -227,6 +238,8 @@ async def _leave(step: BuildStep, props: Foreseen) -> None:
         values = step.properties
         if isinstance(values, Mapping):
             await _set(props, values, who)
+    elif isinstance(step, SetPropertiesFromEnv):
+        props.later.update(dict.fromkeys(step.variables, "the worker"))
     elif isinstance(step, SetPropertyFromCommand):
         if isinstance(step.property, str):
             props.later[step.property] = who
