@@ -299,6 +299,8 @@ async def test_bitbucket(forge: Forge) -> None:
     assert await look.heads() == ["a" * 12 + "0" * 28]
     other = Polls(BitbucketPullrequestPoller("o", "r", branch="release", useTimestamps=False, auth=auth))
     assert await other.heads() == []
+    other = Polls(BitbucketPullrequestPoller("o", "r", ["topic"], useTimestamps=False, auth=auth))
+    assert {change.when_us for change in (await other()).changes} == {None}
     with pytest.raises(PollError, match=r"Give the poller auth=\(user, password\)"):
         await Polls(BitbucketPullrequestPoller("o", "r"))()
 

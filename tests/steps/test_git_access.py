@@ -185,6 +185,28 @@ async def test_a_wrong_password_is_said_in_a_line(
     assert_nothing_is_left(it, built, "wrong one", "wrong%20one")
 
 
+async def test_p9_a_password_is_for_the_configured_host_only(
+    start: Start, repo: Repository, https: GitHttp, config: Config, tmp_path: Path
+) -> None:
+    """Whoever says where a merge request comes from gets none."""
+    with git_http(tmp_path / "other", tmp_path, "ann@example.org", PASSWORD) as other:
+        trusted = other.certificate.read_text() + https.certificate.read_text()
+        (tmp_path / "both.pem").write_text(trusted)
+        words = {
+            "auth_credentials": "('ann@example.org', util.Secret('password'))",
+            "env": repr({**https.environment, "GIT_SSL_CAINFO": str(tmp_path / "both.pem")}),
+        }
+        url = repr(https.url(repo.path / ".git"))
+        text = config({"password": PASSWORD}, step("Git", "x", **words))
+        it = await start(text.replace("steps.Git('x'", f"steps.GitLab({url}"))
+        properties = {"target_branch": "main", "source_branch": "main"}
+        for server, results in ((https, SUCCESS), (other, FAILURE)):
+            there = server.url(repo.path / ".git")
+            built = await it.build(properties={**properties, "source_git_ssh_url": there})
+            assert built.results == results, built.log("git").err
+        assert "the server wants a user and a password" in built.step("git").state
+
+
 @pytest.mark.parametrize("end", ["stopped", "master restarted"])
 async def test_p9_keys_go_with_their_command(
     start: Start, repo: Repository, ssh: Sshd, config: Config, tmp_path: Path, end: str

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class BitbucketPullrequestPoller(PullRequestPoller):
-    """Looks for pull requests with new commits in a repository at Bitbucket."""
+    """Looks for pull requests with new commits in a repository at Bitbucket.
+
+    ``branch`` is the name of the pull request's own branch, or a list of them.
+    """
 
     address: ClassVar[str] = "https://api.bitbucket.org/2.0"
 
@@ -81,8 +84,8 @@ class BitbucketPullrequestPoller(PullRequestPoller):
                 commit = pull["source"]["commit"]
                 if commit is None:  # its repository is gone
                     continue
-                target = pull["destination"]["branch"]["name"]
-                yield PullRequest(int(pull["id"]), commit["hash"], target, pull)
+                branch = pull["source"]["branch"]["name"]
+                yield PullRequest(int(pull["id"]), commit["hash"], branch, pull)
             url = page.get("next")
 
     async def change(self, api: Api, pull: PullRequest) -> NewChange:

@@ -27,7 +27,8 @@ FILE_PAGES = 30  # GitHub gives no more than 3000 files
 
 
 class GitHubPullrequestPoller(PullRequestPoller):
-    """Looks for pull requests with new commits in a repository at GitHub.
+    """Looks for pull requests with new commits in a repository at GitHub; ``branches`` are those that the
+    pull requests are for.
 
     A change's branch is the pull request's own, in the repository that it comes from; with ``magic_link`` it
     is ``refs/pull/N/merge`` in the repository itself, for :class:`~buildwright.steps.gitforges.GitHub`.

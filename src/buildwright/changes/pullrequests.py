@@ -34,7 +34,7 @@ class PullRequest:
 
     number: int
     revision: str  # of its newest commit; perhaps only its beginning
-    target: str  # the branch that it is for
+    branch: str  # its own, or the one that it is for: what `branches` speaks of
     content: Mapping[str, Any]
 
 
@@ -132,7 +132,7 @@ class PullRequestPoller(PollingChangeSource, abc.ABC):
         return Found({HEADS: heads}, changes)
 
     def _wants(self, pull: PullRequest) -> bool:
-        if self.branches is not None and pull.target not in self.branches:
+        if self.branches is not None and pull.branch not in self.branches:
             return False
         if not callable(self.pullrequest_filter):
             return self.pullrequest_filter

@@ -53,6 +53,7 @@ class Git(GitToolMixin, Source):
     """
 
     name = "git"
+    _elsewhere = ""  # the address to use instead of ``repourl``, if a build has another one
     renderables: ClassVar[tuple[str, ...]] = (
         "repourl",
         "branch",
@@ -151,7 +152,7 @@ class Git(GitToolMixin, Source):
             self.refuse(f"{branch!r} can't be a branch")
         if revision is not None and revision.startswith("-"):
             self.refuse(f"{revision!r} can't be a revision")
-        self.find_way()
+        self.find_way(self._elsewhere)
         await self._with_retries(branch, revision)
         if copies:
             await self.runRmdir(self._target, timeout=self.timeout)

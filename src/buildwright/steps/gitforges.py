@@ -27,8 +27,8 @@ class GitLab(Git):
 
     async def checkout(self, branch: str, revision: str | None, patch: Patch | None) -> int:
         if self.hasProperty("target_branch"):
-            branch = self.getProperty("source_branch") or branch
-            self.repourl = self.getProperty("source_git_ssh_url") or self.repourl
+            branch = str(self.getProperty("source_branch") or branch)
+            self._elsewhere = str(self.getProperty("source_git_ssh_url") or "")
             revision = None
         return await super().checkout(branch, revision, patch)
 
@@ -39,7 +39,7 @@ class Gerrit(Git):
     """
 
     async def checkout(self, branch: str, revision: str | None, patch: Patch | None) -> int:
-        reference = self.getProperty("event.patchSet.ref")
+        reference = str(self.getProperty("event.patchSet.ref") or "")
         wanted = self.getProperty("gerrit_change")
         if not reference and wanted:
             match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", str(wanted))

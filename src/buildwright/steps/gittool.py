@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from buildwright.builds.commands import RemoteShellCommand
@@ -60,13 +61,19 @@ class GitToolMixin(ToolMixin):
             git_credentials=self.git_credentials,
         )
 
-    def find_way(self) -> None:
-        """See how to reach ``repourl``, for all commands from now on. Ends the step if it makes no sense."""
+    def find_way(self, elsewhere: str = "") -> None:
+        """See how to reach ``repourl``, for all commands from now on. Ends the step if it makes no sense.
+
+        With ``elsewhere`` this other address is used, which need not come from the configuration: a password
+        is for ``repourl``'s host all the same.
+        """
         if not isinstance(self.repourl, str) or not self.repourl:
             self.refuse(f"repourl must be the address of a repository, not {shown(self.repourl)}")
         given = {name: getattr(self, name) for name in ACCESS_ARGUMENTS}
         try:
             self._access = git_access(self.repourl, port=self.port, **given)
+            if elsewhere:
+                self._access = replace(self._access, url=git_access(elsewhere).url)
         except AccessError as problem:
             self.refuse(str(problem))
 
