@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from buildwright.model.errors import Collector, collected, collecting
 from buildwright.model.results import CANCELLED, FAILURE, RETRY, SUCCESS
 from tests.steps.conftest import Start
 from tests.support.processes import eventually
@@ -71,6 +72,27 @@ builder("b", steps.MasterShellCommand("printf 'correct '; sleep 0.1; echo horse;
     log = built.log("MasterShellCommand")
     assert (log.out, log.err) == (b"<key>\n", b"<key>\n")
     assert b"horse" not in log.header.replace(b"echo horse", b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("command=5", "command must be text or a list, not int 5"),
+        ("'true', env=['A=1']", "env must be a dict, not list"),
+        ("'true', runtime_timeout='60'", "runtime_timeout must be a number of seconds or None, not str '60'"),
+        ("'true', interruptSignal='STOPIT'", "there is no signal 'STOPIT' (as in 'KILL' or 'TERM')"),
+        ("'true', usePTTY=1", "no argument 'usePTTY' (did you mean 'usePTY'?)"),
+    ],
+)
+def test_what_is_wrong_is_told(arguments: str, message: str) -> None:
+    collector = Collector()
+    token = collecting(collector)
+    try:
+        exec(f"from buildwright.plugins import steps\nsteps.MasterShellCommand({arguments})", {})
+    finally:
+        collected(token)
+    (found,) = collector.errors
+    assert message in str(found)
 
 
 @pytest.mark.parametrize("gently", ["KILL", "TERM"])

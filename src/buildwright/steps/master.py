@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from buildwright.builds.observers import HEADER
 from buildwright.builds.shell import flat_command, summary_of
 from buildwright.builds.step import BuildStep
-from buildwright.model.errors import error
+from buildwright.model.errors import error, expect
+from buildwright.model.renderable import is_plain
 from buildwright.model.results import FAILURE, SUCCESS
 
 if TYPE_CHECKING:
@@ -51,10 +52,15 @@ class MasterShellCommand(BuildStep):
         self.interruptSignal = interruptSignal
         self.logEnviron = logEnviron
         self.runtime_timeout = runtime_timeout
+        kind = f"step {type(self).__name__}"
+        if is_plain(command):
+            expect(command, (str, list, tuple), f"{kind}: command", "text or a list")
+        if env is not None and is_plain(env):
+            expect(env, dict, f"{kind}: env", "a dict")
+        if runtime_timeout is not None:
+            expect(runtime_timeout, (int, float), f"{kind}: runtime_timeout", "a number of seconds or None")
         if not isinstance(interruptSignal, str) or not hasattr(signal, f"SIG{interruptSignal}"):
-            error(
-                f"step MasterShellCommand: there is no signal {interruptSignal!r}", "as in 'KILL' or 'TERM'"
-            )
+            error(f"{kind}: there is no signal {interruptSignal!r}", "as in 'KILL' or 'TERM'")
 
     async def run(self) -> int:
         output = self._run.master_output("stdio")
