@@ -269,6 +269,7 @@ OUTSIDE = b"""<!DOCTYPE testsuite [<!ENTITY a SYSTEM "file:///etc/passwd">]>
         (b"<testsuite>" * 200, "junit", "line 1: more than 100 elements within each other"),
         (b"<html/>", "ctest", "no report of ctest: its outermost element is <html>"),
         (b"nothing", "ctest", "no report of ctest: it names no test"),
+        pytest.param(b"\n" * 2_000_001, "tap", "it has more than 2000000 lines", id="many lines"),
         (b"words\n", "tap", "no TAP"),
         (b"ok 1\nok 2\n", "tap", "it has no plan: nobody knows whether its 2 tests are all"),
         (b"1..3\nok 1\n", "tap", "its plan says 3 tests, but it has 1"),

@@ -11,6 +11,7 @@ SKIPPED = "skipped"  # not run, or its failure was expected
 
 NAME_MOST = 1000
 MESSAGE_MOST = 16 * 1024
+LINES_MOST = 2_000_000
 LINE_MOST = 4096  # of a text report: patterns stay quick whatever is printed
 _DURATION_MOST = 2**62
 
@@ -63,6 +64,8 @@ def _nanoseconds(seconds: str | float | None) -> int | None:
 
 
 def lines_of(data: bytes) -> list[str]:
-    """The lines of a text report; long ones are cut."""
+    """The lines of a text report; long ones are cut. Raises Malformed if there are too many."""
+    if data.count(b"\n") > LINES_MOST:
+        raise Malformed(f"it has more than {LINES_MOST} lines")
     text = data.decode("utf-8-sig", "replace")
     return [line.rstrip("\r")[:LINE_MOST] for line in text.split("\n")]
