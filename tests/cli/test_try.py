@@ -1,16 +1,19 @@
 """`buildwright try` and `sendchange`, with working copies of Git and Mercurial."""
 
 import base64
+import contextlib
 import json
 import os
+import pty
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.support import Master, buildwright, eventually, failed, master_in, succeeded
+from tests.cli.support import Master, buildwright, environment, eventually, failed, master_in, succeeded
 
 CONFIG = r"""
 import os
@@ -99,6 +102,23 @@ def test_the_difference_is_built_and_waited_for(trier: Master, copy: Path) -> No
     base = run("git", "rev-parse", "origin/main", cwd=copy)
     assert (properties["branch"], properties["revision"]) == ("main", base)
     assert properties["owner"] == "Ann <ann@example.org>"
+
+
+def test_on_a_terminal_each_build_has_a_bar(trier: Master, copy: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(copy)
+        arguments = [sys.executable, "-m", "buildwright", "try", "--wait", "--url", trier.url]
+        os.execve(sys.executable, arguments, environment(**WHO))
+    written = b""
+    with contextlib.suppress(OSError):  # its end, as Linux tells of it
+        while piece := os.read(terminal, 65536):
+            written += piece
+    os.close(terminal)
+    assert os.waitpid(pid, 0)[1] == 0, written
+    last = written.decode(errors="replace").split("\n")
+    for builder in ("show", "strict"):
+        assert any(builder in line and "\u2501" in line and "success" in line for line in last), written
 
 
 def test_a_build_that_fails_is_exit_code_1(trier: Master, copy: Path) -> None:

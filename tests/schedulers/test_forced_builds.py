@@ -121,3 +121,77 @@ async def test_the_form_offers_workers_and_builds_that_fit(tmp_path: Path) -> No
         plain = (await form_of(it, "on-worker"))["all_fields"]
         [inherit] = [each for each in plain if each["name"] == "inherit"]
         assert (inherit["type"], inherit["choices"]) == ("inherit", ["b/3", "b/2", "b/1"])
+
+
+EVERY = """
+builder("b", steps.ShellCommand(command="true"))
+c["schedulers"].append(schedulers.ForceScheduler(
+    name="on-worker", builderNames=["b"],
+    username=util.UserNameParameter(need_email=True),
+    reason=util.ChoiceStringParameter("reason", choices=["fun", "profit"], default="fun"),
+    priority=util.IntParameter("priority", default=3),
+    codebases=["app", util.CodebaseParameter("lib", branch=util.ChoiceStringParameter(
+        "branch", choices=["v1", "v2"], default="v1"), patch=util.PatchParameter())],
+    properties=[util.NestedParameter("outer", fields=[util.ParameterGroup("inner", layout="tabs", fields=[
+        util.StringParameter("text", regex="[a-z]+$", required=True),
+        util.TextParameter("lines", maxsize=5),
+        util.FileParameter("file", maxsize=3),
+        util.IntParameter("number"),
+        util.BooleanParameter("flag"),
+        util.ChoiceStringParameter("some", choices=["x", "y"], multiple=True),
+        util.FixedParameter("fixed", default="always"),
+        util.WorkerChoiceParameter(),
+        util.InheritBuildParameter(),
+        util.AnyPropertyParameter("any"),
+    ])])]))
+"""
+
+
+async def test_every_field_of_nested_groups_is_checked_by_itself(tmp_path: Path) -> None:
+    bad = {
+        "username": "ann",
+        "reason": "glory",
+        "priority": "high",
+        "lib_branch": "v3",
+        "lib_patch_level": "one",
+        "outer_inner_text": "A",
+        "outer_inner_lines": "too long",
+        "outer_inner_file": "abcd",
+        "outer_inner_number": "1.5",
+        "outer_inner_some": ["x", "z"],
+        "outer_inner_workername": "w9",
+        "outer_inner_inherit": "b",
+        "outer_inner_any_name": "a b",
+    }
+    async with rig(tmp_path, "sqlite:///state.sqlite", EVERY) as it:
+        assert set(await call(it, **bad)) == set(bad)
+        assert await call(it, outer_inner_text=" ") == {"outer_inner_text": "'text' needs to be specified"}
+        good = {
+            "priority": "7",
+            "app_branch": "main",
+            "lib_branch": "v2",
+            "lib_patch_body": "--- a\n",
+            "outer_inner_text": "abc",
+            "outer_inner_number": ["12"],
+            "outer_inner_flag": True,
+            "outer_inner_some": ["x", "y"],
+            "outer_inner_fixed": "never",
+            "outer_inner_any_name": "extra",
+            "outer_inner_any_value": "1",
+        }
+        built = await it.finished(await call(it, **good))
+        assert built.properties["outer"] == {
+            "inner": {
+                "text": "abc",
+                "lines": "",
+                "file": "",
+                "number": 12,
+                "flag": True,
+                "some": ["x", "y"],
+                "fixed": "always",
+                "workername": None,
+                "inherit": "",
+                "extra": "1",
+            }
+        }
+        assert built.properties["owner"] == "ann@example.org"

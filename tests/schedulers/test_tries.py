@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from buildwright.model.errors import ConfigErrors
 from buildwright.model.results import SUCCESS
 from buildwright.schedulers.tries import Try_Jobdir, Try_Userpass
+from buildwright.schedulers.triggerable import NightlyTriggerable, Triggerable
 from buildwright.schedulers.tryjobs import BadJob, TryJob, file_of_job
 from buildwright.store import schema
 from tests.support.rig import Rig, rig
@@ -226,6 +227,17 @@ async def test_the_patch_belongs_to_the_codebase_that_is_meant() -> None:
     ):
         with pytest.raises(BadJob, match=message):
             await scheduler.plan(job)
+
+
+async def test_a_priority_may_be_a_function() -> None:
+    def priority(builders: list[str], changes: object) -> int:
+        assert changes == {}
+        return len(builders)
+
+    common: dict[str, Any] = {"priority": priority}
+    assert (await Try_Userpass("x", ["a", "b"], **common).plan(TryJob())).priority == 2
+    assert (await Triggerable("x", ["a", "b", "c"], **common).plan()).priority == 3
+    assert (await NightlyTriggerable("x", ["a"], **common).plan()).priority == 0  # its builds come later
 
 
 @pytest.mark.parametrize(

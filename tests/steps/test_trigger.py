@@ -231,3 +231,87 @@ builder("b", steps.Trigger(schedulerNames=["later"], waitForFinish=True, set_pro
     [trigger] = waiting.completions
     assert trigger.parent_buildid == built.id
     assert json.loads(trigger.properties)["x"] == [1, "Trigger"]
+
+
+async def test_a_subclass_runs_a_command_and_triggers_what_it_says(start: Start) -> None:
+    it = await start(
+        CHILDREN
+        + """
+class Planned(steps.ShellMixin, steps.Trigger):
+    name = "planned"
+
+    def __init__(self, **kwargs):
+        kwargs = self.setupShellMixin(kwargs)
+        super().__init__(schedulerNames=["run-good"], **kwargs)
+
+    async def run(self):
+        self.observer = util.BufferLogObserver()
+        self.addLogObserver("stdio", self.observer)
+        await self.runCommand(await self.makeRemoteShellCommand())
+        return await super().run()
+
+    def getSchedulersAndProperties(self):
+        names = self.observer.getStdout().split()
+        return [(name, {"number": number}) for number, name in enumerate(names)]
+
+    def createTriggerProperties(self, props):
+        made = super().createTriggerProperties(props)
+        made.setProperty("virtual", "from " + self.name, "Mine")
+        return made
+
+builder("b", Planned(command="echo run-good run-bad", waitForFinish=True, parent_relationship="Planned by"))
+""",
+        BOTH,
+    )
+    built = await it.build()
+    assert built.results == FAILURE, built
+    children = await it.children(built.id)
+    assert [child[1:4] for child in children] == [
+        ("good", SUCCESS, "Planned by"),
+        ("bad", FAILURE, "Planned by"),
+    ]
+    for number, (child, *_) in enumerate(children):
+        (view,) = await it.builds(child)
+        assert (view.properties["number"], view.properties["virtual"]) == (number, "from planned")
+        assert view.sources["virtual"] == "Mine"
+
+
+async def test_nonsense_of_a_subclass_is_named(start: Start) -> None:
+    it = await start(
+        CHILDREN
+        + """
+class Odd(steps.Trigger):
+    def getSchedulersAndProperties(self):
+        return ["run-good"]
+builder("b", Odd())
+""",
+        BOTH,
+    )
+    built = await it.build()
+    assert built.outline == [("trigger", EXCEPTION)]
+    assert (
+        b"getSchedulersAndProperties of Odd must give a list of dicts with sched_name and props_to_set, and "
+        b"one of them is str 'run-good'"
+    ) in built.log("trigger", "err.text").out
+
+
+async def test_names_and_stamps_are_rendered(start: Start) -> None:
+    it = await start(
+        CHILDREN
+        + """
+builder("b", steps.Trigger(
+    schedulerNames=[util.Interpolate("run-%(prop:which)s")],
+    sourceStamps=[{"codebase": "", "branch": util.Property("which"), "revision": "r"}],
+    set_properties={"a": util.Interpolate("%(prop:which)s!"), "b": [1, util.Property("which")]},
+    waitForFinish=util.Property("waits"),
+))
+""",
+        BOTH,
+    )
+    built = await it.build(properties={"which": "good", "waits": True})
+    assert built.results == SUCCESS, built
+    ((child, *_, complete),) = await it.children(built.id)
+    assert complete
+    (view,) = await it.builds(child)
+    values = {name: view.properties[name] for name in ("branch", "revision", "a", "b")}
+    assert values == {"branch": "good", "revision": "r", "a": "good!", "b": [1, "good"]}

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from buildwright.builds.step import BuildStep, BuildStepCancelled
-from buildwright.model.errors import error
+from buildwright.model.errors import error, shown
 from buildwright.model.properties import Properties
 from buildwright.model.renderable import is_plain, settle
 from buildwright.model.results import CANCELLED, SUCCESS, status_to_string, worst_status
@@ -26,6 +26,14 @@ class Child(NamedTuple):
     unimportant: bool
     buildsetid: int
     requestids: Sequence[int]
+
+
+class _Wanted(NamedTuple):
+    """A scheduler to trigger."""
+
+    name: str
+    properties: Mapping[str, Any]
+    unimportant: bool
 
 
 class Trigger(BuildStep):
@@ -94,7 +102,9 @@ class Trigger(BuildStep):
         return made
 
     def getSchedulersAndProperties(self) -> Any:
-        """What to trigger: a list of {"sched_name", "props_to_set", "unimportant"}. May be a coroutine."""
+        """What to trigger: a list of {"sched_name", "props_to_set", "unimportant"}, or of pairs of name and
+        properties. May be a coroutine.
+        """
         names = self.schedulerNames
         unimportant = self.unimportantSchedulerNames or ()
         return [
@@ -109,16 +119,18 @@ class Trigger(BuildStep):
     # -- running ------------------------------------------------------------------------------------------
 
     async def run(self) -> int:
-        wanted = await settle(self.getSchedulersAndProperties())
+        wanted = [self._checked(each) for each in await settle(self.getSchedulersAndProperties()) or ()]
         stamps = self._stamps()
         asked = []
         for each in wanted:
-            props = await self.render(each.get("props_to_set") or {})
+            props = await self.render(each.properties)
             copied = {
                 name: self.getProperty(name) for name in self.copy_properties or () if self.hasProperty(name)
             }
-            made = self.createTriggerProperties({**props, **copied})
-            asked.append((each["sched_name"], bool(each.get("unimportant")), made))
+            made = await settle(self.createTriggerProperties({**props, **copied}))
+            if not isinstance(made, Properties):
+                made = Trigger.createTriggerProperties(self, made or {})
+            asked.append((each.name, each.unimportant, made))
         self._names = [name for name, _, _ in asked]
         self.updateSummary()
         plan = self.build.runner.services.plan_trigger
@@ -136,6 +148,23 @@ class Trigger(BuildStep):
             if self.waitForFinish:
                 await self._cancel(children)
             raise
+
+    def _checked(self, given: Any) -> _Wanted:
+        """An entry of what getSchedulersAndProperties gave; TypeError if it is none."""
+        if isinstance(given, Mapping):
+            name, props = given.get("sched_name"), given.get("props_to_set")
+            unimportant = bool(given.get("unimportant"))
+        elif isinstance(given, list | tuple) and len(given) in (2, 3):
+            name, props, *rest = given
+            unimportant = bool(rest and rest[0])
+        else:
+            name, props, unimportant = None, None, False
+        if not isinstance(name, str) or not isinstance(props, Mapping | None):
+            raise TypeError(
+                f"getSchedulersAndProperties of {type(self).__name__} must give a list of dicts with "
+                f"sched_name and props_to_set, and one of them is {shown(given)}"
+            )
+        return _Wanted(name, props or {}, unimportant)
 
     async def _trigger(
         self, name: str, unimportant: bool, stamps: list[dict[str, Any]], made: Properties
