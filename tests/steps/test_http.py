@@ -55,7 +55,7 @@ class Server:
                 "query": [list(pair) for pair in request.query.items()],
                 "headers": dict(request.headers),
                 "cookies": dict(request.cookies),
-                "body": form or (await request.read()).decode(),
+                "body": form or (await request.read()).decode("utf-8", "surrogateescape"),
                 "host": request.headers["Host"],
                 "target": request.raw_path,
             }
@@ -107,7 +107,7 @@ async def test_the_methods(start: Start, server: Server) -> None:
         server,
         'steps.GET(URL + "/a")',
         'steps.POST(util.Interpolate("%(kw:u)s/b", u=URL), data="text", name="post")',
-        'steps.PUT(URL, data=b"\\x00bytes", name="put")',
+        'steps.PUT(URL, data=b"\\x00\\xffbytes", name="put")',
         'steps.DELETE(url=URL, name="delete")',
         'steps.HEAD(URL, name="head")',
         'steps.OPTIONS(URL, name="options")',
@@ -119,7 +119,7 @@ async def test_the_methods(start: Start, server: Server) -> None:
     assert [asked["method"] for asked in server.asked] == [
         "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "POST",
     ]  # fmt: skip
-    assert [asked["body"] for asked in server.asked][1:3] == ["text", "\x00bytes"]
+    assert [asked["body"] for asked in server.asked][1:3] == ["text", "\x00\udcffbytes"]
     assert "Content-Type" not in server.asked[1]["headers"]
     assert json.loads(server.asked[6]["body"]) == {"n": [1, 1]}
     assert server.asked[6]["headers"]["Content-Type"] == "application/json"
@@ -340,7 +340,11 @@ async def test_p4_a_master_that_goes_in_the_middle(start: Start, server: Server,
         ("POST('http://x', auth=object())", "auth must be (user, password), not object"),
         ("POST('http://x', headers=['a'])", "headers must be a dict, not list"),
         ("POST('http://x', files={'f': 5})", "a file must be its content or (name, content), not int 5"),
-        ("POST('http://x', data='a', json=1)", "has both data and json (give it one of them)"),
+        ("POST('http://x', data={'a': 1}, json=1)", "has json beside data or files (give it one of them)"),
+        (
+            "POST('http://x', data='a', files={'f': 'x'})",
+            "has files beside data that is text (give it data as a dict)",
+        ),
         ("POST('http://x', parms={})", "no argument 'parms' (did you mean 'params'?)"),
     ],
 )
