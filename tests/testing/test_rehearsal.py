@@ -149,7 +149,33 @@ def test_files_are_in_memory(configured: Callable[[str], Path], rehearse: Rehear
     assert (ci.directory / "out" / "pack.zip").read_bytes() == b"zipped"
     machine.files["b/build/never"] = b""
     assert ci.build("b").log("publish").out == b"sent\n"
-    assert [(ran.worker, ran.line) for ran in ci.ran][-1] == ("(master)", "scp out/pack.zip host:")
+    sent = ci.ran[-1]
+    assert (sent.worker, sent.line) == ("(master)", "scp out/pack.zip host:")
+    assert (sent.builder, sent.build, sent.step, sent.took) == ("b", 2, "publish", 30)
+    ci.on("scp *", step="publish").hangs()
+    assert ci.build("b").log("publish").header.count(b"command timed out") == 1
+    assert (ci.ran[-1].failure, ci.ran[-1].took) == ("timeout", 3600)
+
+
+def test_requests_are_answered(configured: Callable[[str], Path], rehearse: Rehearse) -> None:
+    ci = rehearse(
+        configured("""
+    builder("b",
+        steps.POST("https://hooks.example.org/built", json={"what": util.Property("what")}, name="tell"),
+        steps.GET(util.Interpolate("https://files.example.org/%(prop:what)s"), name="look"))
+    """)
+    )
+    ci.on("GET https://files*").answers(404, "no such file", {"Server": "here"})
+    build = ci.build("b", properties={"what": "it"})
+    assert [step.result for step in build.steps] == ["success", "failure"]
+    assert [ran.line for ran in ci.ran] == [
+        "POST https://hooks.example.org/built",
+        "GET https://files.example.org/it",
+    ]
+    assert (ci.ran[0].args["json"], ci.ran[0].step, ci.ran[0].builder) == ({"what": "it"}, "tell", "b")
+    assert build.log("look", "content").text == "no such file"
+    ci.on("POST *").exits(1)
+    assert ci.build("b").step("tell").result == "failure"
 
 
 def test_git_is_known(configured: Callable[[str], Path], rehearse: Rehearse) -> None:

@@ -4,6 +4,8 @@ loop       a loop on virtual time, with processes that can be killed and frozen
 views      builds, steps and logs as they stand in a store
 scripts    what commands do, and which of them were run
 machines   workers whose commands are scripts and whose files are in memory
+mastering  what steps do on the master, as scripts
+idling     time that costs nothing while nothing happens
 rehearsal  a configuration at work on all of that
 plugin     the fixture for pytest
 

@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from buildwright.testing.scripts import MASTER, Ran, Script, Scripts
+from buildwright.testing.scripts import Ran, Script, Scripts
 from buildwright_worker.agent import Agent
 from buildwright_worker.commands import Command, Context
 from buildwright_worker.config import AgentConfig
@@ -27,7 +27,6 @@ from buildwright_worker.protocol import Result
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
 
     from buildwright_worker.protocol.worker_events import DataArrived
 
@@ -324,49 +323,3 @@ FILES: dict[str, type[FileCommand]] = {
     "upload": Upload,
     "download": Download,
 }
-
-
-class MasterCommand:
-    """What a step runs on the master, played by its script: in the place of a `MasterProcess`."""
-
-    def __init__(self, ran: Ran, script: Script) -> None:
-        self._ran = ran
-        self._script = script
-
-    @classmethod
-    def starter(cls, scripts: Scripts, now: Callable[[], datetime]) -> Any:
-        """What takes the place of `MasterProcess.start`."""
-
-        async def start(words: Any, workdir: str, env: Mapping[str, str], **options: Any) -> MasterCommand:
-            del options
-            shell = list(words[:2]) == ["/bin/sh", "-c"] and len(words) == 3
-            command = words[2] if shell else list(words)
-            # What differs from the master's own environment is what the step has asked for.
-            own = {name: value for name, value in env.items() if os.environ.get(name) != value}
-            ran = Ran(command, MASTER, workdir, own, now())
-            return cls(ran, scripts.begin(ran))
-
-        return start
-
-    async def run(self, output: Any, limit: float | None, gently: str) -> Any:
-        """As `MasterProcess.run`."""
-        import asyncio
-
-        from buildwright.steps.masterprocess import Ended
-
-        del gently
-        began = asyncio.get_running_loop().time()
-        code, signal = self._script.code, self._script.signal or 0
-        try:
-            async with asyncio.timeout(limit or None):
-                for after, stream, data in self._script.acts:
-                    await asyncio.sleep(after)
-                    output.write(stream, data)
-                await asyncio.sleep(self._script.rest if not self._script.endless else 1e9)
-        except TimeoutError:
-            output.write("h", f"command timed out: {limit:g} seconds elapsed\n".encode())
-            code, signal = -1, 9
-        for stream in "oe":
-            output.end(stream)
-        self._ran.code, self._ran.took = code, asyncio.get_running_loop().time() - began
-        return Ended(code, signal, self._ran.took)

@@ -12,49 +12,42 @@ about, in between time stands still. Commands play scripts (:mod:`buildwright.te
 workers are in memory, the master's own are in a directory that goes with the rehearsal. Change sources don't
 poll, ports aren't opened.
 
-While nothing happens, time jumps to what comes next: the end of a command, or a scheduler's due time. So a
-week of schedules costs what its builds do. That is safe, because all that happens once a second or so is
-there for what can't be here: lost hints, silent connections, other masters.
+While nothing happens, time jumps to what comes next (:mod:`buildwright.testing.idling`), so a week of
+schedules costs what its builds do.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import logging
-import random
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from unittest.mock import patch
 
 import sqlalchemy as sa
-import structlog
 
 from buildwright.changes.base import Intake
 from buildwright.config.loader import load
 from buildwright.logs.blobs import DatabaseBlobs
-from buildwright.master import membership, sweeper
 from buildwright.master.core import Core
 from buildwright.model.errors import suggest
 from buildwright.model.snapshot import Snapshot
-from buildwright.steps.masterprocess import MasterProcess
 from buildwright.store import schema
 from buildwright.store.memory import MemoryDatabase, MemoryStore
 from buildwright.store.units.buildsets import add_buildset
 from buildwright.store.units.changes import NewChange, add_changes
-from buildwright.testing.loop import Stuck, VirtualClock, VirtualLoop, virtual_time
-from buildwright.testing.machines import Machine, MasterCommand, MemoryLedger
+from buildwright.testing.idling import JumpingLoop, alone, listening
+from buildwright.testing.loop import Stuck, VirtualClock, virtual_time
+from buildwright.testing.machines import Machine, MemoryLedger
+from buildwright.testing.mastering import scripted_master
 from buildwright.testing.scripts import Pattern, Ran, Script, Scripts
 from buildwright.testing.views import Build, builds_where
 from buildwright.workers.inprocess import joined
 from buildwright_worker.agent import Agent
-from buildwright_worker.protocol.liveness import Liveness
 
 T = TypeVar("T")
 
@@ -63,34 +56,10 @@ NOON = datetime(2026, 3, 2, 12)  # noqa: DTZ001 - local time, as schedules are w
 PATIENCE = timedelta(days=30)
 """How long something that was asked for may take, in virtual time."""
 SOURCE = "Rehearsal"
-_HOUSEKEEPING = 3600.0
 
 
 class Overdue(AssertionError):
     """What was waited for doesn't come about; the text says what everybody waits for."""
-
-
-class _Loop(VirtualLoop):
-    """Jumps to the schedulers' due times, which no timer stands for."""
-
-    def __init__(self) -> None:
-        super().__init__(random.Random(1))
-        self.due: Callable[[], float | None] = lambda: None
-        self.look: Callable[[], None] = lambda: None
-        self._looked = 0.0
-
-    def _jump(self) -> None:
-        timers = self._timers
-        while timers and timers[0][2].cancelled():
-            heapq.heappop(timers)
-        due = self.due()
-        first = timers[0][0] if timers else None
-        if due is not None and due > self._looked and (first is None or due <= first):
-            self._looked = self._now = max(self._now, due)
-            self._spins = 0
-            self.look()
-        else:
-            super()._jump()
 
 
 class Rehearsal:
@@ -123,7 +92,7 @@ class Rehearsal:
         self.snapshot = replace(snapshot, change_sources={}, basedir=directory)
         self._scripts = Scripts(strict=strict)
         begins = datetime.fromisoformat(at) if isinstance(at, str) else at
-        self._loop = _Loop()
+        self._loop = JumpingLoop()
         start_us = round(begins.timestamp() * US) - round(self._loop.time() * US)
         self._start_us = start_us
         self._clock = VirtualClock(self._loop, start_us)
@@ -386,7 +355,12 @@ class Rehearsal:
 
     def _run(self, what: Awaitable[T]) -> T:
         """Let the loop run until this is done."""
-        with virtual_time(self._loop, self._start_us), self._alone(), _listening(self.said):
+        with (
+            virtual_time(self._loop, self._start_us),
+            alone(),
+            scripted_master(self._scripts, lambda: self.now),
+            listening(self.said),
+        ):
             result = self._loop.run_until_complete(_as_coroutine(what))
         if self._failures:
             failures, self._failures = self._failures, []
@@ -397,20 +371,6 @@ class Rehearsal:
                 "no script is meant for what was run:\n" + "\n".join(f"  {ran}" for ran in unexpected)
             )
         return result
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """What is there for lost hints, silent connections and other masters costs nothing here."""
-        never = float("inf")
-        start = MasterCommand.starter(self._scripts, lambda: self.now)
-        with (
-            patch.object(sweeper, "EVERY", _HOUSEKEEPING),
-            patch.object(membership, "RENEW_EVERY", never),
-            patch.object(membership, "AUTHORITY", never),
-            patch.object(Liveness, "due", lambda _self, _busy: never),
-            patch.object(MasterProcess, "start", start),
-        ):
-            yield
 
     def _next_due(self) -> float | None:
         """When the next scheduler has something to do, in the loop's time."""
@@ -490,27 +450,3 @@ async def _as_coroutine(what: Awaitable[T]) -> T:
 
 def _is_git(ran: Ran) -> bool:
     return not isinstance(ran.command, str) and ran.command[:1] == ["git"] and ran.builder != ""
-
-
-@contextmanager
-def _listening(said: list[dict[str, Any]]) -> Iterator[None]:
-    """Keep what the master and its workers log, instead of printing it."""
-
-    def keep(_logger: Any, method: str, event: Any) -> Any:
-        said.append({"level": method, **event})
-        raise structlog.DropEvent
-
-    before = structlog.get_config()
-    worker = logging.getLogger("buildwright_worker")
-    level = worker.level
-    worker.setLevel(logging.ERROR)
-    structlog.configure(
-        processors=[keep],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=False,
-    )
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-        worker.setLevel(level)

@@ -65,6 +65,8 @@ class Script:
         self.code = 0
         self.signal: int | None = None
         self.endless = False
+        self.status = 200
+        self.headers: dict[str, str] = {}
         self.files: dict[str, bytes] = {}
         self.deed: Callable[[Ran], object] | None = None
         self.ran: list[Ran] = []
@@ -91,6 +93,13 @@ class Script:
         """End by this signal."""
         self.code, self.signal = -1, signal
         return self
+
+    def answers(
+        self, status: int, body: str | bytes = "", headers: Mapping[str, str] | None = None
+    ) -> Script:
+        """As a server: answer a step's request, whose line is as "POST https://host/path"."""
+        self.status, self.headers = status, dict(headers or {})
+        return self.prints(body) if body else self
 
     def hangs(self) -> Script:
         """Never end by itself: until its time limit, or until its build is stopped."""
