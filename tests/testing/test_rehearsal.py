@@ -192,7 +192,7 @@ def test_git_is_known(configured: Callable[[str], Path], rehearse: Rehearse) -> 
 def test_changes_and_forms_start_builds(configured: Callable[[str], Path], rehearse: Rehearse) -> None:
     ci = rehearse(
         configured("""
-    builder("b", steps.ShellCommand(command=["make", util.Property("target", default="all")]))
+    builder("b", steps.ShellCommand(command=["make", util.Property("target", default="all")], timeout=None))
     c["schedulers"] += [
         schedulers.SingleBranchScheduler("quick", change_filter=util.ChangeFilter(branch="main"),
             builderNames=["b"], fileIsImportant=lambda change: change.files != ["README"]),
@@ -211,9 +211,15 @@ def test_changes_and_forms_start_builds(configured: Callable[[str], Path], rehea
     assert ci.advance(minutes=4) == []
     [build] = ci.advance(minutes=2)
     assert build.scheduler == "stable"
+    slow = ci.on("make all").takes(timedelta(hours=5)).once()
+    assert ci.change(branch="release-2", files=["a.c"]) == []
+    [long] = ci.advance(minutes=6)
+    [build] = ci.change(branch="main", files=["a.c"])
+    assert (build.result, long.result, len(slow.ran)) == ("success", "running", 1)
+    ci.settle()
     [build] = ci.force("ask", target="docs")
     assert ci.ran[-1].command == ["make", "docs"]
-    assert [build.scheduler for build in ci.builds("b")] == ["quick", "stable", "ask"]
+    assert [build.scheduler for build in ci.builds("b")] == ["quick", "stable", "stable", "quick", "ask"]
     with pytest.raises(LookupError, match="did you mean 'ask'"):
         ci.force("asks")
 

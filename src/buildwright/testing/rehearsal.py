@@ -288,11 +288,12 @@ class Rehearsal:
         category: str | None = None,
         properties: Mapping[str, Any] | None = None,
     ) -> list[Build]:
-        """Bring a change in, and let the schedulers act on it; gives the builds that began at once.
+        """Bring a change in, and wait for the end of what it starts at once; gives those builds. What waits
+        for a quiet tree begins as time goes on.
 
         Without ``codebase`` the configuration's codebaseGenerator says which it is.
         """
-        last = self._last("builds")
+        last = self._last("buildsets")
         change = NewChange(
             author=author,
             comments=comments,
@@ -313,10 +314,15 @@ class Rehearsal:
             await self._core.schedulers.settled()
 
         self._run(bring())
-        if not self._count("buildsets WHERE complete = 0"):
-            return []
-        self.settle()
-        return self._builds(schema.builds.c.id > last)
+        begun = range(last + 1, self._last("buildsets") + 1)
+
+        async def ended() -> bool:
+            return not self._count(
+                f"buildsets WHERE complete = 0 AND id >= {begun.start} AND id < {begun.stop}"
+            )
+
+        self._run(self._until("buildsets", ended, "the end of what the change has started"))
+        return self._builds(schema.buildrequests.c.buildsetid.in_(begun))
 
     def stop(self, build: Build, reason: str = "stopped") -> None:
         """Have a running build stopped."""
