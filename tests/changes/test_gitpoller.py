@@ -420,6 +420,8 @@ async def test_category_and_project_by_functions(origin: Origin, tmp_path: Path)
         ({"branches": ["main"], "branch": "x"}, "takes only one of"),
         ({"only_tags": True, "branch": "x"}, "takes only one of"),
         ({"pollInterval": "often"}, "pollInterval must be a number of seconds"),
+        ({"pollinterval": "often"}, "pollinterval must be a number of seconds"),
+        ({"sshPrivateKey": "secrets/key"}, "sshPrivateKey must be the private key itself"),
         ({"pollInterval": -1}, "pollInterval must not be negative"),
         ({"pollInterval": 5, "pollinterval": 5}, "given twice"),
         ({"encoding": "utf-9"}, "there is no encoding 'utf-9'"),

@@ -9,6 +9,7 @@ that it counts once however often it comes (P1).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -139,15 +140,15 @@ class GerritChangeFilter(ChangeFilter):
     def __init__(
         self,
         branch: Any = UNSET,
-        branch_re: Any = None,
+        branch_re: str | re.Pattern[str] | Sequence[str] | None = None,
         branch_fn: Callable[[str | None], Any] | None = None,
-        eventtype: Any = None,
-        eventtype_re: Any = None,
+        eventtype: str | Sequence[str] | None = None,
+        eventtype_re: str | re.Pattern[str] | Sequence[str] | None = None,
         eventtype_fn: Callable[[str], Any] | None = None,
         **more: Any,
     ) -> None:
         super().__init__(**more)
-        self.event = {
+        self.event: dict[str, Any] = {
             name: value
             for name, value in {
                 "branch": None if branch is UNSET else branch,

@@ -52,7 +52,7 @@ from buildwright.model.gitaccess import (
 )
 from buildwright.model.logger import get_logger
 from buildwright.model.properties import Properties
-from buildwright.model.render import is_renderable, render
+from buildwright.model.render import IRenderable, is_renderable, render
 
 if TYPE_CHECKING:
     from buildwright.store.units.changes import NewChange
@@ -84,9 +84,9 @@ class GitPoller(PollingChangeSource):
         pollAtLaunch: bool = False,
         buildPushesWithNoCommits: bool = False,
         only_tags: bool = False,
-        sshPrivateKey: Any = None,
-        sshHostKey: Any = None,
-        sshKnownHosts: Any = None,
+        sshPrivateKey: str | IRenderable | None = None,
+        sshHostKey: str | IRenderable | None = None,
+        sshKnownHosts: str | IRenderable | None = None,
         pollRandomDelayMin: float = 0,
         pollRandomDelayMax: float = 0,
         auth_credentials: Any = None,
@@ -94,8 +94,15 @@ class GitPoller(PollingChangeSource):
         pollinterval: float | None = None,
     ) -> None:
         if not is_renderable(repourl) and (not isinstance(repourl, str) or not repourl):
-            error(f"GitPoller: repourl must be the address of a repository, not {shown(repourl)}")
-            repourl = ""
+            error(
+                f"GitPoller: repourl must be the address of a repository, not {shown(repourl)}",
+                "as in 'https://...'",
+            )
+            repourl = "?"
+        if pollinterval is not None and not expect(
+            pollinterval, (int, float), "GitPoller: pollinterval", "a number of seconds"
+        ):
+            pollinterval = None
         address = without_password(repourl) if isinstance(repourl, str) else repr(repourl)
         interval = pollInterval if pollInterval is not None else pollinterval
         super().__init__(
@@ -113,8 +120,9 @@ class GitPoller(PollingChangeSource):
             error(f"{self.what} takes only one of branches, branch and only_tags")
         if fetch_refspec is not None:
             error(f"{self.what}: fetch_refspec has no effect", hint="name the branches in branches")
-        for key, text in {"gitbin": gitbin, "encoding": encoding}.items():
-            expect(text, str, f"{self.what}: {key}", "text")
+        expect(gitbin, str, f"{self.what}: gitbin", "text")
+        if not expect(encoding, str, f"{self.what}: encoding", "text"):
+            encoding = "utf-8"
         if codebase is not None:
             expect(codebase, str, f"{self.what}: codebase", "text")
         for key, optional in {"category": category, "project": project}.items():
@@ -123,6 +131,7 @@ class GitPoller(PollingChangeSource):
         check_access(
             self.what,
             port=SSH_PORT,
+            sshPrivateKey=sshPrivateKey,
             sshHostKey=sshHostKey,
             sshKnownHosts=sshKnownHosts,
             auth_credentials=auth_credentials,
@@ -130,7 +139,7 @@ class GitPoller(PollingChangeSource):
         )
         try:
             "".encode(encoding)
-        except (LookupError, TypeError):
+        except LookupError:
             error(f"{self.what}: there is no encoding {encoding!r}")
             encoding = "utf-8"
         self.repourl = repourl

@@ -75,9 +75,18 @@ ACCESS_ARGUMENTS = ("sshPrivateKey", "sshHostKey", "sshKnownHosts", "auth_creden
 
 
 def check_access(
-    what: str, *, sshHostKey: Any, sshKnownHosts: Any, auth_credentials: Any, git_credentials: Any, port: Any
+    what: str,
+    *,
+    sshPrivateKey: Any,
+    sshHostKey: Any,
+    sshKnownHosts: Any,
+    auth_credentials: Any,
+    git_credentials: Any,
+    port: Any,
 ) -> None:
     """Check the arguments of a step or poller."""
+    if isinstance(sshPrivateKey, str) and "PRIVATE KEY" not in sshPrivateKey:
+        error(f"{what}: sshPrivateKey must be the private key itself", "as in util.Secret('deploy-key')")
     if sshHostKey is not None and sshKnownHosts is not None:
         error(f"{what} takes sshHostKey or sshKnownHosts, not both")
     if auth_credentials is not None and not is_renderable(auth_credentials):

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from buildwright.builds.step import BuildStepFailed
 from buildwright.model.errors import error, shown
 from buildwright.model.gitaccess import SSH_PORT
-from buildwright.model.renderable import is_renderable
+from buildwright.model.renderable import IRenderable, is_renderable
 from buildwright.model.results import SUCCESS
 from buildwright.model.sources import Patch
 from buildwright.steps.gittool import NO_REF, GitToolMixin
@@ -53,6 +53,7 @@ class Git(GitToolMixin, Source):
     """
 
     name = "git"
+    reference: Any
     _elsewhere = ""  # the address to use instead of ``repourl``, if a build has another one
     renderables: ClassVar[tuple[str, ...]] = (
         "repourl",
@@ -68,13 +69,13 @@ class Git(GitToolMixin, Source):
 
     def __init__(
         self,
-        repourl: Any = None,
+        repourl: str | IRenderable | None = None,
         port: int = SSH_PORT,
-        branch: Any = HEAD,
+        branch: str | IRenderable | None = HEAD,
         mode: Any = "incremental",
         method: Any = None,
-        reference: Any = None,
-        submodules: Any = False,
+        reference: str | IRenderable | None = None,
+        submodules: bool | IRenderable = False,
         remoteSubmodules: bool = False,
         tags: bool = False,
         shallow: Any = False,
@@ -84,10 +85,10 @@ class Git(GitToolMixin, Source):
         clobberOnFailure: bool = False,
         getDescription: Any = False,
         config: Any = None,
-        origin: Any = None,
-        sshPrivateKey: Any = None,
-        sshHostKey: Any = None,
-        sshKnownHosts: Any = None,
+        origin: str | IRenderable | None = None,
+        sshPrivateKey: str | IRenderable | None = None,
+        sshHostKey: str | IRenderable | None = None,
+        sshKnownHosts: str | IRenderable | None = None,
         auth_credentials: Any = None,
         git_credentials: Any = None,
         **kwargs: Any,

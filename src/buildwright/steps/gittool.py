@@ -55,6 +55,7 @@ class GitToolMixin(ToolMixin):
         check_access(
             kind,
             port=self.port,
+            sshPrivateKey=self.sshPrivateKey,
             sshHostKey=self.sshHostKey,
             sshKnownHosts=self.sshKnownHosts,
             auth_credentials=self.auth_credentials,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from buildwright.builds.step import BuildStep
 from buildwright.model.errors import error, shown
 from buildwright.model.gitaccess import SSH_PORT
-from buildwright.model.renderable import is_renderable
+from buildwright.model.renderable import IRenderable, is_renderable
 from buildwright.model.results import SUCCESS
 from buildwright.steps.gittool import NO_REF, GitToolMixin
 
@@ -72,12 +72,12 @@ class GitCommit(_GitStep):
 
     def __init__(
         self,
-        workdir: Any = None,
+        workdir: str | IRenderable | None = None,
         paths: Any = None,
         messages: Any = None,
         env: Any = None,
-        timeout: Any = 1200,
-        logEnviron: Any = True,
+        timeout: float | IRenderable | None = 1200,
+        logEnviron: bool | IRenderable = True,
         emptyCommits: str = DISALLOW,
         config: Any = None,
         no_verify: bool = False,
@@ -126,14 +126,14 @@ class GitTag(_GitStep):
 
     def __init__(
         self,
-        workdir: Any = None,
-        tagName: Any = None,
+        workdir: str | IRenderable | None = None,
+        tagName: str | IRenderable | None = None,
         annotated: bool = False,
         messages: Any = None,
         force: bool = False,
         env: Any = None,
-        timeout: Any = 1200,
-        logEnviron: Any = True,
+        timeout: float | IRenderable | None = 1200,
+        logEnviron: bool | IRenderable = True,
         config: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -141,9 +141,9 @@ class GitTag(_GitStep):
         self.needs(tagName=tagName)
         if annotated and messages is None:
             error("step GitTag: an annotated tag needs messages", "as in messages=['Release 1.0']")
-        if messages is not None and not annotated:
+        elif messages is not None and not annotated:
             error("step GitTag: only an annotated tag has messages", "add annotated=True")
-        if messages is not None and not is_renderable(messages) and not isinstance(messages, list | tuple):
+        elif messages is not None and not is_renderable(messages) and not isinstance(messages, list | tuple):
             error(f"step GitTag: messages must be a list, not {shown(messages)}", "put it in a list: [...]")
         self.tagName = tagName
         self.annotated = annotated
@@ -171,17 +171,17 @@ class GitPush(_GitStep):
 
     def __init__(
         self,
-        workdir: Any = None,
-        repourl: Any = None,
+        workdir: str | IRenderable | None = None,
+        repourl: str | IRenderable | None = None,
         port: int = SSH_PORT,
-        branch: Any = None,
+        branch: str | IRenderable | None = None,
         force: bool = False,
         env: Any = None,
-        timeout: Any = 1200,
-        logEnviron: Any = True,
-        sshPrivateKey: Any = None,
-        sshHostKey: Any = None,
-        sshKnownHosts: Any = None,
+        timeout: float | IRenderable | None = 1200,
+        logEnviron: bool | IRenderable = True,
+        sshPrivateKey: str | IRenderable | None = None,
+        sshHostKey: str | IRenderable | None = None,
+        sshKnownHosts: str | IRenderable | None = None,
         auth_credentials: Any = None,
         git_credentials: Any = None,
         config: Any = None,

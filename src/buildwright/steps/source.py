@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from buildwright.builds.step import BuildStep
 from buildwright.model.errors import error, shown
-from buildwright.model.renderable import is_renderable, settle
+from buildwright.model.renderable import IRenderable, is_renderable, settle
 from buildwright.model.sources import Patch
 from buildwright.steps.tool import ToolMixin
 
@@ -27,12 +27,12 @@ class Source(ToolMixin, BuildStep):
     def __init__(
         self,
         workdir: Any = None,
-        mode: Any = "update",
-        alwaysUseLatest: Any = False,
-        timeout: Any = 1200,
+        mode: str | IRenderable = "update",
+        alwaysUseLatest: bool | IRenderable = False,
+        timeout: float | IRenderable | None = 1200,
         retry: tuple[float, int] | None = None,
         env: Any = None,
-        logEnviron: Any = True,
+        logEnviron: bool | IRenderable = True,
         codebase: Any = "",
         description: Any = None,
         descriptionDone: Any = None,
