@@ -96,6 +96,23 @@ async def test_a_build_is_seen_to_begin(fresh: Server, page: Page) -> None:
     await page.wait_for_selector("li:has-text('compiling now')")
 
 
+async def test_what_a_build_left_behind_is_shown(fresh: Server, page: Page) -> None:
+    await page.goto(f"{fresh.url}/#/builds/290")
+    await page.wait_for_selector("li.failure:has-text('9 passed, 1 failed')")
+    await page.wait_for_selector("li:has-text('1 result'):has-text('speed, ms')")
+    await page.click("summary:text('tests.test_1')")
+    await page.wait_for_selector("pre:has-text('assert 1 == 2')")
+    async with page.expect_download() as downloading:
+        await page.click("a:text('report (5 bytes)')")
+    assert (await (await downloading.value).path()).read_bytes() == b"\0\xff<b>"
+    await execute(fresh.store, "UPDATE test_result_sets SET tests_failed = 4 WHERE id = 290")
+    fresh.bus.publish([Hint("test_result_sets", 290, "completed")])
+    await page.wait_for_selector("li.failure:has-text('9 passed, 4 failed')")
+    await page.goto(f"{fresh.url}/#/builds/1")
+    await page.wait_for_selector("h2:text('Steps')")
+    assert await page.locator("h2:text('Tests'):visible, h2:text('Data'):visible").count() == 0
+
+
 async def test_force_and_cancel(fresh: Server, page: Page) -> None:
     await page.goto(f"{fresh.url}/#/builders/2")
     await page.click("summary:text('force')")
@@ -130,6 +147,9 @@ async def test_what_a_build_wrote_stays_text(fresh: Server, page: Page) -> None:
     attack = "<img src=x onerror=document.title=1><script>document.title=1</script>"
     await execute(fresh.store, f"UPDATE builds SET state_string = '{attack}' WHERE id >= {LAST - 3}")
     await execute(fresh.store, f"UPDATE steps SET name = '{attack}', state_string = '{attack}'")
+    await execute(fresh.store, f"UPDATE test_results SET message = '{attack}', value = '{attack}'")
+    for table, column in (("test_names", "name"), ("test_code_paths", "path"), ("build_data", "name")):
+        await execute(fresh.store, f"UPDATE {table} SET {column} = '{attack}' || id")
     link = '[{"name": "click", "url": "javascript:document.title=1"}]'
     await execute(fresh.store, f"UPDATE steps SET urls = '{link}'")
     await execute(

@@ -1,6 +1,7 @@
 // One build: its state, steps with the ends of their logs, changes and properties.
 
 import { ago, badge, count, fill, h, outside, section, took } from "./dom.js";
+import { left } from "./left.js";
 
 const TAIL = 200;
 const FAILED = [2, 4];
@@ -18,6 +19,7 @@ export async function build(context, id) {
   const steps = h("ol", { class: "steps" });
   const changes = h("ul", { class: "rows" });
   const properties = h("dl", { class: "properties" });
+  const behind = left(context, id);
   const known = new Map();
   const tails = new Map();
   let current = found;
@@ -27,6 +29,7 @@ export async function build(context, id) {
     h("h1", {}, h("a", { href: `#/builders/${builder.builderid}` }, builder.name), ` #${found.number}`),
     head,
     section("Steps", steps),
+    behind.element,
     section("Changes", changes),
     h("details", { class: "more" }, h("summary", {}, "Properties"), properties),
   );
@@ -75,6 +78,7 @@ export async function build(context, id) {
       context.read(`builds/${id}/steps`),
       context.read(`builds/${id}/changes`, { limit: 50, order: "-changeid" }),
       context.read(`builds/${id}/properties`),
+      behind.refresh(),
     ]);
     current = now;
     for (const step of allSteps) known.set(step.stepid, step);
