@@ -515,12 +515,37 @@ class Distributor:
         return rendered or ()
 
     def _run(self, link: WorkerLink, assignment: Assignment) -> None:
-        runner = BuildRunner(self.services, link, assignment, self._ended)
+        runner = BuildRunner(self.services, link, assignment, self)
         self.running[assignment.buildid] = runner
         self._occupied.setdefault(link.workerid, {})[assignment.buildid] = assignment.builderid
         runner.start()
 
-    def _ended(self, runner: BuildRunner) -> None:
+    # -- what a build asks of its host --------------------------------------------------------------------
+
+    async def turn(self, runner: BuildRunner) -> None:
+        """Return when older builds leave room: none of its builder on this worker, fewer than max_builds."""
+        resumed = runner.assignment.resumed
+        if resumed is not None and resumed.steps:
+            return  # it had its turn
+        most = runner.link.config.max_builds
+        while True:
+            older = [
+                other for other in self.builds_of(runner.link.workerid) if other.buildid < runner.buildid
+            ]
+            own = [other for other in older if other.assignment.builderid == runner.assignment.builderid]
+            if not own and (most is None or len(older) < most):
+                return
+            tasks = [other.task for other in own or older if other.task is not None]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    def leaving(self, runner: BuildRunner) -> None:
+        """Give the build's slot to the next, whose claim need not wait for this one's last commit."""
+        workerid = runner.link.workerid
+        if self._occupied.get(workerid, {}).pop(runner.buildid, None) is not None and workerid in self._links:
+            self.wake(self._builders_of(self._links[workerid]))
+
+    def ended(self, runner: BuildRunner) -> None:
+        """Forget the build, and look who is next."""
         workerid = runner.link.workerid
         if self.running.get(runner.buildid) is runner:
             del self.running[runner.buildid]

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -107,19 +107,36 @@ class _Stop:
     reason: str
 
 
+class Host(Protocol):
+    """Whoever gives a build its worker: the distributor."""
+
+    async def turn(self, runner: BuildRunner) -> None:
+        """Return when the build may begin: those before it that it has no room beside are over."""
+        ...
+
+    def leaving(self, runner: BuildRunner) -> None:
+        """Only its last commit is left of the build: the next may be claimed, and wait for its turn."""
+        ...
+
+    def ended(self, runner: BuildRunner) -> None:
+        """The build is over, or was dropped."""
+        ...
+
+
 class BuildRunner:
-    """Drives one build. ``finished`` is called at its end, also if it was dropped."""
+    """Drives one build."""
 
     def __init__(
         self,
         services: BuildServices,
         link: WorkerLink,
         assignment: Assignment,
-        finished: Callable[[BuildRunner], None],
+        host: Host,
     ) -> None:
         self.services = services
         self.link = link
         self.assignment = assignment
+        self._host = host
         resumed = assignment.resumed
         self.writer = BuildWriter(
             services.store,
@@ -128,7 +145,6 @@ class BuildRunner:
             link,
             self._writer_broke,
         )
-        self._finished = finished
         self.build = self._make_build()
         self._done: Done | None = None  # of another build, which this one goes on from
         self._planned = [_Planned(spec, place) for place, spec in enumerate(assignment.builder.factory.steps)]
@@ -161,6 +177,11 @@ class BuildRunner:
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"build {self.buildid}")
 
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """Done when the build is over or was dropped; None before its start."""
+        return self._task
+
     async def drop(self) -> None:
         """Stop driving the build and write nothing more: it has another owner, or this process ends."""
         self.writer.close()
@@ -180,6 +201,7 @@ class BuildRunner:
 
     async def _run(self) -> None:
         try:
+            await self._host.turn(self)
             await self._go()
         except Fenced:
             log.info("dropped a build that has another owner", buildid=self.buildid)
@@ -194,7 +216,7 @@ class BuildRunner:
             await self._end_defective()
         finally:
             self.writer.close()
-            self._finished(self)
+            self._host.ended(self)
 
     async def _go(self) -> int | None:
         self._set_properties()
@@ -253,6 +275,9 @@ class BuildRunner:
             ),
             told=told.append,
         )
+        self.writer.soon()
+        if results != RETRY and not self.assignment.holds_locks:
+            self._host.leaving(self)
         await self.writer.flush()
         stored = told[0] if told else results
         self.build.results = stored
@@ -277,7 +302,7 @@ class BuildRunner:
             if self.writer.closed and not self.writer.fenced:
                 await self._end_outright()
         except Fenced:
-            pass
+            await self._host.turn(self)
         except Exception:
             log.exception("a build can't be ended; the next start tries again", buildid=self.buildid)
 
