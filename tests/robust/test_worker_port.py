@@ -135,7 +135,7 @@ async def _frames(made: Farm) -> None:
     assert wrong == {"too large": f"{aiohttp.WSCloseCode.MESSAGE_TOO_BIG} "}
     assert f"{MAX_FRAME + 1}" in told(made), "the master names the size"
     assert "version 2" in reasons["a newer version"]
-    assert "install a worker of the master's release" in told(made)
+    assert "upgrade the master" in told(made)
     assert "text frame" in reasons["a text frame"]
     assert "no hello" in reasons["nothing at all"]
 

@@ -88,11 +88,12 @@ class Rig(Rows):
         """Where a builder's builds happen."""
         return self.directory / worker / builder
 
-    async def start_worker(self, name: str = "w1") -> Agent:
+    async def start_worker(self, name: str = "w1", **options: Any) -> Agent:
+        """Start a worker; ``options`` are the agent's."""
         basedir = self.directory / name
         basedir.mkdir(exist_ok=True)
         url = f"ws://127.0.0.1:{self.port}/worker"
-        agent = Agent(AgentConfig(basedir=basedir, masters=[url], name=name, password=PASSWORD))
+        agent = Agent(AgentConfig(basedir=basedir, masters=[url], name=name, password=PASSWORD), **options)
         self.agents[name] = agent, asyncio.create_task(agent.run(), name=f"worker {name}")
         return agent
 

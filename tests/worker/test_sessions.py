@@ -581,9 +581,14 @@ def test_a_hello_comes_first_and_once() -> None:
         master.receive(hello, 0)
 
 
-def test_another_version_says_what_to_do() -> None:
-    with pytest.raises(ProtocolError, match="install a worker of the master's release"):
-        MasterSession(now=0).receive(encode(m.Hello(2, "b", "l", {}, [], [], [])), 0)
+@pytest.mark.parametrize(("version", "older"), [(0, "worker"), (2, "master"), (70, "master")])
+def test_another_version_says_what_to_do(version: int, older: str) -> None:
+    hello = encode(m.Hello(version, "b", "l", {}, [], [], []))
+    surplus = b"\x9b" + hello[1:] + b"\xc0" * 3  # fields that this version doesn't know
+    for frame in (hello, surplus):
+        with pytest.raises(ProtocolError, match=f"version {version} .*: upgrade the {older}, or") as caught:
+            MasterSession(now=0).receive(frame, 0)
+        assert len(str(caught.value)) < 120, "a WebSocket's closing reason takes no more"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Protocol
 
-from . import posix
+from . import __version__, posix
 from .commands import ArgumentError, Command, Context
 from .directories import Directories
 from .protocol import Masker, Result
@@ -190,7 +190,8 @@ class Runner:
         self._contexts[wanted.id] = context
         kind = self._kinds.get(wanted.kind)
         if kind is None:
-            self._refuse(context, f"this worker has no command {wanted.kind!r}")
+            why = f"this worker is of version {__version__} and has no command {wanted.kind!r}: upgrade it"
+            self._refuse(context, why)
             return
         try:
             command = self._commands[wanted.id] = kind(context, wanted.args)

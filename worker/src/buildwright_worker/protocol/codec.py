@@ -36,6 +36,7 @@ from .messages import (
     MAX_FRAME,
     MAX_RECORD_DATA,
     OUTPUT_KINDS,
+    VERSION,
     Ack,
     CommandAnswer,
     Data,
@@ -191,12 +192,24 @@ def decode(frame: bytes) -> Message:
     if entry is None:
         raise ProtocolError(f"unknown op {value[0]}")
     kind, checks = entry
+    if kind is Hello and len(value) > 1:
+        check_version(value[1])  # before all else: another version's Hello may have other fields
     if len(value) != len(checks) + 1:
         raise ProtocolError(f"{kind.__name__} has {len(checks)} fields, not {len(value) - 1}")
     try:
         return kind(*[check(field) for check, field in zip(checks, value[1:])])
     except ProtocolError as error:
         raise ProtocolError(f"{kind.__name__}: {error}") from error
+
+
+def check_version(version: Any) -> None:
+    """Raises ProtocolError, with what to do, for a worker's version that this side doesn't speak."""
+    if type(version) is int and version != VERSION:
+        older, newer = ("worker", "master") if version < VERSION else ("master", "worker")
+        raise ProtocolError(
+            f"the worker speaks version {version} of the protocol, the master {VERSION}: "
+            f"upgrade the {older}, or install an older {newer}"
+        )
 
 
 def pack_record(kind: str, time_us: int, data: Any, name: str = "") -> bytes:

@@ -26,7 +26,6 @@ from .checks import ProtocolError, valid_id
 from .codec import decode, encode
 from .liveness import Liveness
 from .messages import (
-    VERSION,
     Ack,
     CommandAnswer,
     Data,
@@ -284,11 +283,6 @@ class MasterSession:
     def _receive_hello(self, hello: Hello) -> None:
         if self.hello is not None:
             raise ProtocolError("a second Hello on one connection")
-        if hello.version != VERSION:
-            raise ProtocolError(
-                f"the worker speaks version {hello.version} of the protocol and this master {VERSION}: "
-                "install a worker of the master's release"
-            )
         self.hello = hello
         self._events.append(HelloReceived(hello))
 
