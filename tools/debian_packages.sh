@@ -34,6 +34,7 @@ need pyflakes3 command -v pyflakes3
 need pylint command -v pylint
 need python3-sphinx command -v sphinx-build
 need python3-twisted command -v trial3
+need rpm command -v rpmbuild
 need python3-subunit /usr/bin/python3 -c 'import subunit'
 need pass command -v pass
 

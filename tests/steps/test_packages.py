@@ -1,6 +1,7 @@
-"""Steps that make packages, and robocopy: their exact command lines, at a worker that plays a script.
+"""Steps that make packages, and robocopy.
 
-The tools need systems, privileges or networks of their own; what they print is told after their own output.
+rpmbuild is run. The other tools need systems, privileges or networks of their own: there are their exact
+command lines, at a worker that plays a script; what they print is told after their own output.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,44 @@ import pytest
 from buildwright.model.errors import ConfigErrors
 from buildwright.model.results import EXCEPTION, FAILURE, SUCCESS, WARNINGS
 from buildwright.plugins import steps
+from tests.steps.conftest import Start
 from tests.steps.rehearsed import Rehearse, rehearsed
+
+SPEC = """
+Name: a
+Version: 1
+Release: %{_release}%{?dist}
+Summary: x
+License: none
+BuildArch: noarch
+%description
+x
+%install
+mkdir -p %{buildroot}/usr/share/a
+echo %{_revision} > %{buildroot}/usr/share/a/f
+%files
+/usr/share/a/f
+"""
+
+
+async def test_rpmbuild_itself(start: Start) -> None:
+    it = await start(
+        """
+builder("b", steps.SetProperty("got_revision", "abc"),
+    steps.RpmBuild(specfile="a.spec", dist=".el9", autoRelease=True, vcsRevision=True),
+    steps.RpmBuild(specfile="gone.spec", name="gone"))
+"""
+    )
+    there = it.builddir() / "build"
+    there.mkdir(parents=True)
+    (there / "a.spec").write_text(SPEC)
+    for number in (1, 2):
+        built = await it.build()
+        assert built.outline[1:] == [("rpmbuilder", SUCCESS), ("gone", FAILURE)], built
+        assert (there / f"noarch/a-1-{number}.el9.noarch.rpm").exists()
+        assert (there / f"a-1-{number}.el9.src.rpm").exists()
+    assert b"+ echo abc\n" in built.log("rpmbuilder").err
+
 
 HERE = (
     'rpmbuild --define "_topdir $(pwd)" --define "_builddir $(pwd)" --define "_rpmdir $(pwd)"'
