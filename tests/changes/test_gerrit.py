@@ -233,6 +233,7 @@ async def test_p1_each_event_counts_once_however_often_the_stream_breaks(
     gerrit: Gerrit, store: Store, tmp_path: Path
 ) -> None:
     wanted = [f"{number * 100 + 1:040x}" for number in (1, 2, 3)]
+    wanted_push = "b" * 40
 
     async def stored(count: int) -> bool:
         return await revisions(store) == wanted[:count]
@@ -254,6 +255,11 @@ async def test_p1_each_event_counts_once_however_often_the_stream_breaks(
         await master.sources.sweep()
         await eventually(lambda: stored(3), "the third event's change, after the first two again")
         assert gerrit.connections == 2
+        await master.sources.reconfigure([gerrit.source(handled_events=["ref-updated"])])
+        gerrit.tell(patchset(4), pushed("refs/heads/main", wanted_push))
+        wanted.append(wanted_push)
+        await eventually(lambda: stored(4), "what the new configuration wants")
+        assert gerrit.connections == 3
 
 
 async def test_files_by_a_query(gerrit: Gerrit) -> None:

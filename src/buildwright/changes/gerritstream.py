@@ -39,6 +39,7 @@ log = get_logger(__name__)
 LONGEST_LINE = 16 * 1024 * 1024
 TAIL_BYTES = 2000
 ASKING_SECONDS = 60.0
+LAST_WORDS_SECONDS = 1.0
 
 
 class GerritChangeSource(ListeningChangeSource):
@@ -216,7 +217,8 @@ class _Stream:
             raise PollError(f"Gerrit told a line of more than {LONGEST_LINE} bytes") from None
         if line:
             return line
-        await self._errors
+        # What ssh leaves behind on purpose, a shared connection, may hold its standard error open.
+        await asyncio.wait({self._errors}, timeout=LAST_WORDS_SECONDS)
         code = await self._process.wait()
         said = self._said.decode("utf-8", "replace").strip()
         why = why_unreachable(said) or (said.splitlines() or [f"ssh ended with {code}"])[-1].strip()
