@@ -34,13 +34,16 @@ c["builders"] = [
     ),
     builder("child", steps.ShellCommand(name="work", command="echo I am a child"), workers=["w3"]),
     builder("red", steps.ShellCommand(name="fail", command="echo it fails >&2; exit 3")),
+    builder("stubborn",
+        steps.ShellCommand(name="wait", command="echo waiting; sleep 600"),
+        steps.ShellCommand(name="late", command="echo cleaning up; sleep 600", alwaysRun=True)),
     builder("endless", steps.ShellCommand(name="wait", command=f"echo waiting; while :; do sleep 0.1; done")),
 ]
 c["schedulers"] = [
     schedulers.Triggerable("children", builderNames=["child"]),
     schedulers.NightlyTriggerable("later", builderNames=["red"], hour=0, dayOfMonth=1, month=1),
     schedulers.Nightly("nightly", builderNames=["red"], minute="*"),
-    schedulers.ForceScheduler("force", builderNames=["whole", "endless"]),
+    schedulers.ForceScheduler("force", builderNames=["whole", "endless", "stubborn"]),
 ]
 c["www"] = {"port": 8010}
 """
@@ -109,6 +112,21 @@ def test_ctrl_c_stops_the_build(basedir: Path, tmp_path: Path) -> None:
     assert running.wait() == 1
     assert "<== 0 wait: cancelled" in running.text
     assert "cancelled: interrupted" in running.text
+
+
+def test_a_second_ctrl_c_kills_it(basedir: Path, tmp_path: Path) -> None:
+    """Also what runs in spite of the first one; and two can't build in one directory."""
+    work = tmp_path / "work"
+    running = spawn(tmp_path / "output", "run", "stubborn", "--config", basedir, "--workdir", work)
+    eventually(lambda: "\nwaiting\n" in running.text, "its command runs")
+    said = failed("run", "red", "--config", basedir, "--workdir", work)
+    assert f"process {running.process.pid} builds in {work}" in said
+    running.process.send_signal(signal.SIGINT)
+    eventually(lambda: "\ncleaning up\n" in running.text, "the step that always runs")
+    assert "<== 0 wait: cancelled" in running.text
+    running.process.send_signal(signal.SIGINT)
+    assert running.wait() == 1
+    assert "buildwright: killed" in running.text
 
 
 def test_what_is_wrong_is_said(basedir: Path) -> None:

@@ -92,6 +92,7 @@ def command(
             f"builder {builder!r} has no worker {worker!r}: {suggest(worker, wanted.workernames) or names}"
         )
     from buildwright.master.alone import Alone
+    from buildwright_worker.posix import LockHeld
 
     stamps = _stamps(wanted, codebase, {"branch": branch, "revision": revision, "repository": repository})
     logging.getLogger("buildwright_worker").setLevel(logging.ERROR)
@@ -103,6 +104,10 @@ def command(
         results = asyncio.run(_Run(alone).run(stamps, properties))
     except OSError as problem:
         raise Failure(f"can't build in {directory}: {problem.strerror}") from None
+    except LockHeld as held:
+        raise Failure(
+            f"process {held.pid} builds in {directory}: wait for its end, or give another --workdir"
+        ) from None
     finally:
         if workdir is None and not keep:
             shutil.rmtree(directory, ignore_errors=True)
