@@ -320,9 +320,8 @@ class Git(GitToolMixin, Source):
     # -- what comes after ---------------------------------------------------------------------------------
 
     async def _apply(self, patch: Patch) -> None:
-        await self.downloadFileContentToWorker(
-            _PATCH_FILE, patch.body, abandonOnFailure=True, workdir=self._dir
-        )
+        body = patch.body if patch.body.endswith(b"\n") else patch.body + b"\n"  # a form may have cut it off
+        await self.downloadFileContentToWorker(_PATCH_FILE, body, abandonOnFailure=True, workdir=self._dir)
         words = ["apply", "--index", f"-p{patch.level}"]
         if patch.subdir and patch.subdir != ".":
             words.append(f"--directory={patch.subdir}")
