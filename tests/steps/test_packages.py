@@ -48,7 +48,7 @@ builder("b", steps.SetProperty("got_revision", "abc"),
         assert built.outline[1:] == [("rpmbuilder", SUCCESS), ("gone", FAILURE)], built
         assert (there / f"noarch/a-1-{number}.el9.noarch.rpm").exists()
         assert (there / f"a-1-{number}.el9.src.rpm").exists()
-    assert b"+ echo abc\n" in built.log("rpmbuilder").err
+        assert b"+ echo abc\n" in built.log("rpmbuilder").err
 
 
 HERE = (
