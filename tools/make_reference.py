@@ -92,7 +92,8 @@ PROTOCOLS = {
 }
 METHODS = {
     ("builds", "stop"): "Stop it: `reason`, `results` (6, CANCELLED, by default).",
-    ("builds", "rebuild"): "Ask for it again: the buildset's id and requests.",
+    ("builds", "rebuild"): "Ask for it again: the buildset's id and requests. With `from`: `failed`, what "
+    "succeeded is left out, if the work directory is still as it left it.",
     ("buildrequests", "cancel"): "Cancel it, or stop its build: `reason`.",
     ("buildrequests", "set_priority"): "Change its `priority`.",
     ("schedulers", "enable"): "Switch it on or off: `enabled`.",
@@ -100,8 +101,15 @@ METHODS = {
         "forceschedulers",
         "force",
     ): "Ask for builds: `builderNames` or `builderid`, and the form's fields by full name.",
-    ("tryschedulers", "try"): "Build a difference that isn't committed: what `buildwright try` sends.",
-    ("changes", "add"): "Take a change, as `buildwright sendchange` does: its id.",
+    ("tryschedulers", "try"): "Build a difference that no repository has, as `buildwright try` sends it: "
+    "`baserev`, `branch`, `repository`, `project`, `codebase`, `patch_body` or `patch_body_base64`, "
+    "`patch_level`, `who`, `comment`, `builderNames`, `properties`, `username`, `passwd`.",
+    (
+        "changes",
+        "add",
+    ): "Take a change, as `buildwright sendchange` sends it: `author`, `branch`, `revision`, "
+    "`repository`, `project`, `codebase`, `category`, `comments`, `committer`, `files`, `properties`, "
+    "`revlink`, `when_timestamp`, `username`, `passwd`. Gives its id.",
     ("workers", "stop"): "Let it end when its builds are done.",
     ("workers", "kill"): "End it and its builds.",
     ("workers", "pause"): "Give it no more builds.",
