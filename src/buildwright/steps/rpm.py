@@ -108,7 +108,7 @@ class RpmLint(WarningCountingShellCommand):
     descriptionDone = "Finished checking RPM/SPEC issues"
     fileloc: Any = "."
     config: Any = None
-    command: Any = ("/usr/bin/rpmlint", "-i")
+    command: Any = ("rpmlint", "--info")  # by its long name: -i means another thing to version 2
     warningPattern = r"[^ ]+: (?:\d+: )?[WE]: "
 
     def __init__(
@@ -119,7 +119,7 @@ class RpmLint(WarningCountingShellCommand):
         self.config = self.config if config is None else config
         expect_texts(f"step {type(self).__name__}", fileloc=fileloc, config=config)
         if isinstance(self.command, list | tuple):
-            self.command = [*self.command, *(["-f", self.config] if self.config else []), self.fileloc]
+            self.command = [*self.command, *(["--file", self.config] if self.config else []), self.fileloc]
 
 
 class Mock(Tool):
