@@ -252,12 +252,12 @@ async def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     """A disk that is full when the directory is unpacked."""
     made = archive(tmp_path / "archive", ("d/f", FILE, "x" * 1000))
 
-    def full(number: int) -> None:
+    def full(*_: object) -> None:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
     with ArrivingTree(tmp_path / "there", 1, 0, "", None) as tree:
         tree.write(made.read_bytes())
-        monkeypatch.setattr(os, "fsync", full)
+        monkeypatch.setattr(os, "utime", full)
         problem = await tree.unpack()
     assert problem is not None
     assert "Disk quota exceeded" in problem

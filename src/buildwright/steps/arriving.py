@@ -105,6 +105,7 @@ class ArrivingTree(Arriving):
                 shutil.rmtree(left, ignore_errors=True)
             tree.mkdir()
             unpack(self._part, self._compress, tree, self._maxsize, given_up)
+            os.sync()  # much faster than each file by itself
             place(tree, self._path)
             _sync_directory(self._path.parent)
         except BadArchive as problem:

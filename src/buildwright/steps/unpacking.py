@@ -63,6 +63,7 @@ class _Unpacking:
         self._maxsize = maxsize
         self._given_up = given_up
         self._size = 0
+        self._made: set[Path] = set()  # directories that are there
         self._links: list[tuple[Path, str]] = []  # symlinks that are yet to be made
 
     def run(self) -> None:
@@ -83,7 +84,9 @@ class _Unpacking:
             return
         if not parts:
             raise BadArchive("it has a file without a name")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent not in self._made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._made.add(path.parent)
         if info.isreg():
             self._write(info, path)
         elif info.issym():
@@ -123,7 +126,6 @@ class _Unpacking:
             file.truncate(info.size)
             os.fchmod(number, info.mode & 0o755 | 0o600)
             os.utime(number, (info.mtime, info.mtime))
-            os.fsync(number)
 
 
 def _parts(name: str) -> list[str]:
