@@ -315,12 +315,6 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             HTTPStepNewStyle,
         )
         from buildwright.steps.master import MasterShellCommand
-        from buildwright.steps.setproperty import (
-            SetProperties,
-            SetPropertiesFromEnv,
-            SetProperty,
-            SetPropertyFromCommand,
-        )
         from buildwright.steps.newstyle import (
             CompileNewStyle,
             ConfigureNewStyle,
@@ -334,8 +328,14 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.robocopy import Robocopy
         from buildwright.steps.rpm import Mock, MockBuildSRPM, MockRebuild, RpmBuild, RpmLint
         from buildwright.steps.sequence import ShellSequence
-        from buildwright.steps.source import Source
+        from buildwright.steps.setproperty import (
+            SetProperties,
+            SetPropertiesFromEnv,
+            SetProperty,
+            SetPropertyFromCommand,
+        )
         from buildwright.steps.shell import Configure, RemovePYCs, ShellCommand, TreeSize
+        from buildwright.steps.source import Source
         from buildwright.steps.subunit import SubunitShellCommand
         from buildwright.steps.testresults import TestResults
         from buildwright.steps.tests import PerlModuleTest, Test
@@ -350,24 +350,15 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.trigger import Trigger
         from buildwright.steps.uploads import DirectoryUpload, MultipleFileUpload
         from buildwright.steps.vstudio import (
-            MsBuild,
-            MsBuild12,
-            MsBuild14,
-            MsBuild141,
-            MsBuild15,
-            MsBuild16,
-            MsBuild17,
-            MsBuild4,
+            VC6,
+            VC7,
+            VC8,
+            VC9,
             VC10,
             VC11,
             VC12,
             VC14,
             VC141,
-            VC6,
-            VC7,
-            VC8,
-            VC9,
-            VCExpress9,
             VS2003,
             VS2005,
             VS2008,
@@ -378,6 +369,15 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             VS2017,
             VS2019,
             VS2022,
+            MsBuild,
+            MsBuild4,
+            MsBuild12,
+            MsBuild14,
+            MsBuild15,
+            MsBuild16,
+            MsBuild17,
+            MsBuild141,
+            VCExpress9,
         )
         from buildwright.steps.warnings import Compile, WarningCountingShellCommand
 
