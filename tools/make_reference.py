@@ -63,6 +63,7 @@ KEYS = {
     "Bitbucket and SourceForge.",
     "schedulers": "A list of schedulers.",
     "secretsProviders": "A list of providers; the first that knows a name answers.",
+    "services": "What the master runs besides: `util.OldBuildCanceller`, `util.FailingBuildsetCanceller`.",
     "select_next_worker": "A function `(builder, workers, request)` that chooses a worker.",
     "title": "What the page is called.",
     "titleURL": "Where the title links to.",
