@@ -236,7 +236,7 @@ class RemoteShellCommand(RemoteCommand):
         if private:
             args["private"] = dict(private)
         super().__init__(
-            "shell",
+            "shell-private" if private else "shell",  # which an older worker doesn't have
             args,
             collectStdout=collectStdout,
             collectStderr=collectStderr,

@@ -75,7 +75,7 @@ class Machine:
         def shell(context: Context, args: dict[str, Any]) -> Command:
             return ScriptedCommand(context, args, self)
 
-        kinds: dict[str, Any] = {"shell": shell}
+        kinds: dict[str, Any] = {"shell": shell, "shell-private": shell}
         for kind, command in FILES.items():
             kinds[kind] = _on(command, self)
         return Agent(config, kinds=kinds, connect=connect)

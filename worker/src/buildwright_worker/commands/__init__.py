@@ -9,11 +9,12 @@ trees     a directory as an archive
 
 from .base import ArgumentError, Command, Context
 from .files import Glob, ListDirectory, MakeDirectories, RemoveFile, Stat
-from .shell import CopyDirectory, RemoveDirectories, ShellCommand
+from .shell import CopyDirectory, PrivateShellCommand, RemoveDirectories, ShellCommand
 from .transfer import Download, Upload
 
 KINDS: "dict[str, type[Command]]" = {
     "shell": ShellCommand,
+    "shell-private": PrivateShellCommand,
     "mkdir": MakeDirectories,
     "rmdir": RemoveDirectories,
     "cpdir": CopyDirectory,

@@ -1,4 +1,4 @@
-"""The command that runs a process: "shell".
+"""The commands that run a process: "shell", and "shell-private" with files of its own.
 
 *Order.* Header, spawn, output as it comes, and when the process has exited and nobody holds its pipes any
 more: the rest of the followed log files, a header with the outcome, the result. A process whose descendants
@@ -74,9 +74,6 @@ class ShellCommand(Command):
             raise ArgumentError("command must not contain NUL characters")
         self.workdir = context.path(base.text(args, "workdir", "."))
         self.env = _environment(context, args.get("env") or {}, self.workdir)
-        self.private = _private(args.get("private") or {})
-        if self.private:
-            self.env[PRIVATE] = context.private
         self.terminal = base.flag(args, "usePTY", False)
         self.shows_environment = base.flag(args, "logEnviron", True)
         self.makes_workdir = base.flag(args, "mkdir", True)
@@ -112,7 +109,7 @@ class ShellCommand(Command):
         try:
             if self.makes_workdir:
                 os.makedirs(self.workdir, exist_ok=True)
-            self._write_private()
+            self._prepare()
             self.files.start()
             self.child = posix.spawn(
                 self.argv,
@@ -139,21 +136,11 @@ class ShellCommand(Command):
             context.loop.add_reader(fd, self._readable, fd)
         self._arm()
 
-    def _write_private(self) -> None:
-        if not self.private:
-            return
-        os.makedirs(self.context.private, mode=0o700)
-        for name, content in self.private.items():
-            path = os.path.join(self.context.private, name)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                posix.write_all(fd, content, 0)
-            finally:
-                os.close(fd)
+    def _prepare(self) -> None:
+        """What has to be there before the process starts."""
 
-    def _remove_private(self) -> None:
-        if self.private:
-            shutil.rmtree(self.context.private, ignore_errors=True)
+    def _clean_up(self) -> None:
+        """Nothing of the process runs any more, and the result is about to be given."""
 
     def _opening(self) -> str:
         lines = [self.shown, f" in dir {self.workdir} ({self._limits()})"]
@@ -186,7 +173,7 @@ class ShellCommand(Command):
                 code, text = 126, f"can't run {self.argv[0]}: {text}"
             else:
                 text = f"can't run {self.argv[0]}: {text}"
-        self._remove_private()
+        self._clean_up()
         self.context.header(f"{self._opening()}{text}\n")
         self._ending = True
         self.context.finish(Result(code, "spawn", self._elapsed(), None, text))
@@ -408,13 +395,35 @@ class ShellCommand(Command):
         self.files.finish(self._report)
 
     def _report(self) -> None:
-        self._remove_private()
+        self._clean_up()
         code, number = self._exit
         if self.headers:
             lines = [] if number is None else [f"process killed by signal {number}"]
             lines += [f"program finished with exit code {code}", f"elapsedTime={self._took / 1_000_000:.6f}"]
             self.context.header("\n".join(lines) + "\n")
         self.context.finish(Result(code, self.failure, self._took, number))
+
+
+class PrivateShellCommand(ShellCommand):
+    """A process that has files which nobody else may read: "shell-private"."""
+
+    def __init__(self, context: Context, args: dict[str, Any]) -> None:
+        super().__init__(context, args)
+        self.private = _private(args.get("private"))
+        self.env[PRIVATE] = context.private
+
+    def _prepare(self) -> None:
+        os.makedirs(self.context.private, mode=0o700)
+        for name, content in self.private.items():
+            path = os.path.join(self.context.private, name)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                posix.write_all(fd, content, 0)
+            finally:
+                os.close(fd)
+
+    def _clean_up(self) -> None:
+        shutil.rmtree(self.context.private, ignore_errors=True)
 
 
 class TreeCommand(ShellCommand):
