@@ -27,6 +27,7 @@ from buildwright.model.render import Secret
 from buildwright.model.sources import Change
 from buildwright.store import schema
 from buildwright.store.base import Store
+from buildwright.store.errors import StoreAway
 from tests.changes.test_service import Master
 from tests.support.gitservers import Sshd, sshd
 from tests.support.processes import eventually
@@ -260,6 +261,28 @@ async def test_p1_each_event_counts_once_however_often_the_stream_breaks(
         wanted.append(wanted_push)
         await eventually(lambda: stored(4), "what the new configuration wants")
         assert gerrit.connections == 3
+
+
+async def test_p1_an_event_waits_for_a_database_that_is_away(
+    gerrit: Gerrit, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, refused = store.run, []
+
+    async def away(unit: Any, **options: Any) -> Any:
+        if unit.name == "take_poll" and len(refused) < 2:
+            refused.append(unit)
+            raise StoreAway("the database is away")
+        return await run(unit, **options)
+
+    async def stored() -> bool:
+        return await revisions(store) == [f"{101:040x}"]
+
+    gerrit.tell(patchset(1))
+    monkeypatch.setattr(store, "run", away)
+    async with listening(store, tmp_path, gerrit.source()):
+        await eventually(stored, "the event's change")
+    assert len(refused) == 2
+    assert gerrit.connections == 1
 
 
 async def test_files_by_a_query(gerrit: Gerrit) -> None:

@@ -21,9 +21,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -41,9 +42,12 @@ from buildwright.changes.base import (
 from buildwright.model.clock import Clock
 from buildwright.store.base import Store
 from buildwright.store.errors import StoreError, StoreStopped
+from buildwright.store.unit import Unit
 from buildwright.store.units import changes as units
 
 log = structlog.get_logger(__name__)
+
+Ask = Callable[[Unit[Any]], Awaitable[Any]]  # how a unit is run
 
 ATTEMPTS = 5
 TAKE_SECONDS = 5.0
@@ -240,24 +244,27 @@ class ChangeSources:
         raise PollError("other masters keep polling this source at the same time")
 
     async def _listen_and_store(self, runner: PollRunner, source: ListeningChangeSource) -> None:
+        """Store what comes; an outage of the database is waited out, since nobody tells it again."""
         _, poll = await self._remembered(runner)
         async with contextlib.aclosing(source.listen(poll)) as findings:
             async for found in findings:
                 self._complain(runner, found.notice)
                 for _ in range(ATTEMPTS):
-                    version, poll = await self._remembered(runner)
-                    if await self._take(runner, version, poll, found):
+                    version, poll = await self._remembered(runner, self._store.insist)
+                    if await self._take(runner, version, poll, found, self._store.insist):
                         break
                 else:
                     raise PollError("other masters keep listening to this source at the same time")
 
-    async def _remembered(self, runner: PollRunner) -> tuple[int, Poll]:
+    async def _remembered(self, runner: PollRunner, ask: Ask | None = None) -> tuple[int, Poll]:
         """What the source remembers, and that memory's version."""
-        row = await self._store.read(units.read_source(runner.sourceid))
+        row = await (ask or self._store.read)(units.read_source(runner.sourceid))
         state = msgspec.json.decode(row.state) or None
         return row.version, Poll(state, self._basedir, self._secret_source)
 
-    async def _take(self, runner: PollRunner, version: int, poll: Poll, found: Found) -> bool:
+    async def _take(
+        self, runner: PollRunner, version: int, poll: Poll, found: Found, ask: Ask | None = None
+    ) -> bool:
         """Store what was found on top of that memory; False if it isn't the newest any more."""
         if not found.changes and found.state == poll.state:
             return True
@@ -265,7 +272,7 @@ class ChangeSources:
         has_codebase = getattr(runner.source, "codebase", None) is not None
         changes = [intake.prepare(change, has_codebase=has_codebase) for change in found.changes]
         state = msgspec.json.encode(found.state).decode()
-        taken = await self._store.run(
+        taken = await (ask or self._store.run)(
             units.take_poll(runner.sourceid, version, state, changes, self._clock.now_us())
         )
         if taken is None:
