@@ -266,7 +266,8 @@ async def test_p1_each_event_counts_once_however_often_the_stream_breaks(
 async def test_p1_an_event_waits_for_a_database_that_is_away(
     gerrit: Gerrit, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, refused = store.run, []
+    run = store.run
+    refused: list[Any] = []
 
     async def away(unit: Any, **options: Any) -> Any:
         if unit.name == "take_poll" and len(refused) < 2:

@@ -13,7 +13,10 @@ patterns     the plain text that a regular expression's matches have in common
 arguments    checks of arguments
 factories    all steps of a common kind of project
 newstyle     older names of steps
+source       what steps that get sources share; tool: what all that run a version control tool do
 git          sources from a git repository; gitdiff: what they change
+gitforges    sources of what is proposed at GitHub, GitLab and Gerrit
+gitwrite     commits, tags and pushes; gittool: what all steps of git share
 transfer     files between master and worker
 uploads      directories, and several files at once, to the master
 arriving     the files of the master that transfers write and read
