@@ -260,6 +260,13 @@ def test_workers_that_are_not_there_are_waited_for(
     assert [builder for builder, _ in ci.waiting()] == ["b"]
 
 
+async def test_a_coroutine_is_told_to_be_a_function(
+    configured: Callable[[str], Path], rehearse: Rehearse
+) -> None:
+    with pytest.raises(RuntimeError, match="plain function"):
+        rehearse(configured('builder("b")'))
+
+
 def test_a_defect_of_a_step_is_seen(configured: Callable[[str], Path], rehearse: Rehearse) -> None:
     ci = rehearse(
         configured("""

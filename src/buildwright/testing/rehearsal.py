@@ -80,6 +80,10 @@ class Rehearsal:
         strict: bool = False,
         workers: Sequence[str] | None = None,
     ) -> None:
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001 - the public one raises
+            raise RuntimeError(
+                "a rehearsal runs its own loop: make the test a plain function, not a coroutine"
+            )
         if isinstance(configuration, Snapshot):
             snapshot = configuration
         else:
@@ -112,6 +116,8 @@ class Rehearsal:
         try:
             self._run(self._start())
         except BaseException:
+            self._loop.close()
+            self._database.close()
             self._stack.close()
             raise
         return self
