@@ -54,6 +54,7 @@ c["schedulers"] = [
     schedulers.ForceScheduler("force", builderNames=["linux", "asked"]),
     schedulers.AnyBranchScheduler("who-knows", builderNames=named),
 ]
+c["services"] = [util.OldBuildCanceller("old", [(["linux"], util.SourceStampFilter())])]
 c["www"] = {"port": 8010}
 """
 
@@ -106,6 +107,8 @@ def test_everything_is_there_with_its_place(basedir: Path) -> None:
     [pool] = configuration["locks"]
     assert pool["used_by"] == ["linux (counting)", "linux: test (exclusive)"]
     assert configuration["properties"] == {"site": "here"}
+    [old] = configuration["services"]
+    assert (old["name"], old["type"], type(old["line"])) == ("old", "OldBuildCanceller", int)
 
 
 def test_what_looks_forgotten_is_remarked(basedir: Path) -> None:

@@ -18,7 +18,8 @@ def in_lines(explained: Data) -> Iterator[str]:
         ("builders", _builder),
         ("workers", _worker),
         ("schedulers", _scheduler),
-        ("change_sources", _change_source),
+        ("change_sources", _other),
+        ("services", _other),
     ):
         if explained[kind]:
             yield click.style(kind.replace("_", " ").capitalize(), bold=True)
@@ -96,6 +97,6 @@ def _scheduler(scheduler: Data, root: Path) -> Iterator[str]:
         yield f"properties: {_pairs(scheduler['properties'])}"
 
 
-def _change_source(source: Data, root: Path) -> Iterator[str]:
+def _other(each: Data, root: Path) -> Iterator[str]:
     del root
-    yield source["type"]
+    yield each["type"]

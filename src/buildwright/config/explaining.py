@@ -33,7 +33,9 @@ _UNSAID = {"nextWorker", "nextBuild", "canStartBuild", "do_build_if", "collapseR
 
 
 def explain(snapshot: Snapshot) -> Data:
-    """The configuration: builders with their steps, workers, schedulers, change sources, locks, warnings."""
+    """The configuration: builders with their steps, workers, schedulers, change sources, services, locks,
+    remarks.
+    """
     starters = _starters(snapshot)
     return {
         "file": snapshot.filename,
@@ -41,7 +43,8 @@ def explain(snapshot: Snapshot) -> Data:
         "builders": [_builder(each, starters.get(each.name, [])) for each in snapshot.builders.values()],
         "workers": [_worker(snapshot, name) for name in snapshot.workers],
         "schedulers": [_scheduler(each) for each in snapshot.schedulers.values()],
-        "change_sources": [_change_source(each) for each in snapshot.change_sources.values()],
+        "change_sources": [_other(each) for each in snapshot.change_sources.values()],
+        "services": [_other(each) for each in snapshot.services.values()],
         "locks": _locks(snapshot),
         "properties": _properties(snapshot.properties),
         "remarks": list(_remarks(snapshot, starters)),
@@ -175,8 +178,8 @@ def _when(scheduler: Scheduler) -> str:
     return waits_for(scheduler)
 
 
-def _change_source(source: Any) -> Data:
-    return {"name": source.name, "type": type(source).__name__, **_place(source.where)}
+def _other(each: Any) -> Data:
+    return {"name": each.name, "type": type(each).__name__, **_place(each.where)}
 
 
 def _locks(snapshot: Snapshot) -> list[Data]:
