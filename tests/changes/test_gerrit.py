@@ -18,13 +18,13 @@ from aiohttp.test_utils import TestServer
 from structlog.testing import capture_logs
 
 from buildwright.changes.base import Found, Poll, PollError
-from buildwright.changes.gerrit import GerritChangeFilter
 from buildwright.changes.gerritlog import GerritEventLogPoller
 from buildwright.changes.gerritstream import GerritChangeSource
 from buildwright.model.errors import ConfigErrors
 from buildwright.model.properties import Properties
 from buildwright.model.render import Secret
 from buildwright.model.sources import Change
+from buildwright.plugins import changes, util
 from buildwright.store import schema
 from buildwright.store.base import Store
 from buildwright.store.errors import StoreAway
@@ -112,7 +112,7 @@ async def look(poller: GerritEventLogPoller, state: Any = None) -> Found:
 
 
 async def test_the_log_is_read_from_the_newest_event_on(gerrit_log: Log) -> None:
-    poller = GerritEventLogPoller(
+    poller = changes.GerritEventLogPoller(
         gerrit_log.url, ("ci", Secret("password")), gitBaseURL=GIT, get_files=True, firstFetchLookback=2
     )
     head = "a" * 40
@@ -143,14 +143,14 @@ async def test_the_log_is_read_from_the_newest_event_on(gerrit_log: Log) -> None
     assert [each.identity for each in again.changes] == [change.identity, push.identity]
     first = await look(poller)  # which looks two days back
     assert time.time() - 2 * 86400 - 60 < first.state["last_event_ts"] < time.time() - 2 * 86400 + 60
-    other = GerritEventLogPoller(
+    other = changes.GerritEventLogPoller(
         gerrit_log.url, ("ci", PASSWORD), gitBaseURL=GIT, handled_events=["patchset-created"]
     )
     assert len((await look(other)).changes) == 1
 
 
 async def test_p9_a_wrong_password_of_the_log(gerrit_log: Log) -> None:
-    poller = GerritEventLogPoller(gerrit_log.url, ("ci", "wrong one"), gitBaseURL=GIT)
+    poller = changes.GerritEventLogPoller(gerrit_log.url, ("ci", "wrong one"), gitBaseURL=GIT)
     with pytest.raises(PollError, match=r"access is denied \(401\)\. Check the user and password") as caught:
         await look(poller)
     assert "wrong one" not in str(caught.value)
@@ -188,7 +188,7 @@ class Gerrit:
         return (self.here / "asked").read_text().count("stream-events")
 
     def source(self, **more: Any) -> GerritChangeSource:
-        return GerritChangeSource(
+        return changes.GerritChangeSource(
             "127.0.0.1", getpass.getuser(), self.server.port, str(self.server.directory / "client"),
             gitBaseURL=GIT, name="gerrit", **more,
         )  # fmt: skip
@@ -216,8 +216,8 @@ def gerrit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gerrit]:
 
 
 async def revisions(store: Store) -> list[str]:
-    changes = schema.changes.c
-    return [each for (each,) in await store.fetch(sa.select(changes.revision).order_by(changes.id))]
+    columns = schema.changes.c
+    return [each for (each,) in await store.fetch(sa.select(columns.revision).order_by(columns.id))]
 
 
 @contextlib.asynccontextmanager
@@ -343,7 +343,7 @@ async def test_a_host_that_is_not_known_is_refused(gerrit: Gerrit) -> None:
 def test_mistakes_are_named(arguments: dict[str, Any], message: str) -> None:
     words = {"gerritserver": "h", "username": "ci", "gitBaseURL": GIT, **arguments}
     with pytest.raises(ConfigErrors) as caught:
-        GerritChangeSource(**words)
+        changes.GerritChangeSource(**words)
     assert message in str(caught.value)
 
 
@@ -367,11 +367,11 @@ def test_the_filter_looks_at_the_event() -> None:
         ({"eventtype_fn": lambda kind: kind.endswith("created"), "project": "other"}, (False, False)),
         ({}, (True, True)),
     ):
-        chosen = GerritChangeFilter(**given)
+        chosen = util.GerritChangeFilter(**given)
         assert (chosen.filter_change(created), chosen.filter_change(push)) == wanted, chosen
     with pytest.raises(
         ConfigErrors, match=r"GerritChangeFilter: eventtype_re: '\(' is no regular expression"
     ):
-        GerritChangeFilter(eventtype_re="(")
+        util.GerritChangeFilter(eventtype_re="(")
     with pytest.raises(ConfigErrors, match="GerritChangeFilter: branch_fn must be a function, not str 'x'"):
-        GerritChangeFilter(branch_fn="x")  # type: ignore[arg-type]
+        util.GerritChangeFilter(branch_fn="x")  # type: ignore[arg-type]

@@ -12,9 +12,9 @@ from aiohttp.test_utils import TestServer
 
 from buildwright.changes.base import Found, Poll, PollError, PollingChangeSource
 from buildwright.changes.bitbucket import BitbucketPullrequestPoller
-from buildwright.changes.github import GitHubPullrequestPoller
 from buildwright.model.errors import ConfigErrors
 from buildwright.model.render import Secret
+from buildwright.plugins import changes
 
 TOKEN = "ghp_0123456789abcdef"
 
@@ -159,7 +159,7 @@ class Polls:
 
 
 def github(forge: Forge, repo: str = "r", **more: Any) -> Polls:
-    return Polls(GitHubPullrequestPoller("o", repo, baseURL=forge.url, **more))
+    return Polls(changes.GitHubPullrequestPoller("o", repo, baseURL=forge.url, **more))
 
 
 async def test_github_tells_of_each_new_head_once(forge: Forge) -> None:
@@ -284,7 +284,7 @@ async def test_bitbucket(forge: Forge) -> None:
     auth = ("ann", Secret("token"))
     forge.credentials = "Basic " + base64.b64encode(f"ann:{TOKEN}".encode()).decode()
     words: dict[str, Any] = {"auth": auth, "bitbucket_property_whitelist": ["bitbucket.id"], "project": "p"}
-    look = Polls(BitbucketPullrequestPoller("o", "r", category="c", **words))
+    look = Polls(changes.BitbucketPullrequestPoller("o", "r", category="c", **words))
     found = await look()
     full = [f"{number}" * 12 + "0" * 28 for number in range(1, 4)]
     assert [change.revision for change in found.changes] == full
@@ -297,12 +297,14 @@ async def test_bitbucket(forge: Forge) -> None:
     assert await look.heads() == []
     forge.bitbucket(2, "a" * 12)
     assert await look.heads() == ["a" * 12 + "0" * 28]
-    other = Polls(BitbucketPullrequestPoller("o", "r", branch="release", useTimestamps=False, auth=auth))
+    other = Polls(
+        changes.BitbucketPullrequestPoller("o", "r", branch="release", useTimestamps=False, auth=auth)
+    )
     assert await other.heads() == []
-    other = Polls(BitbucketPullrequestPoller("o", "r", ["topic"], useTimestamps=False, auth=auth))
+    other = Polls(changes.BitbucketPullrequestPoller("o", "r", ["topic"], useTimestamps=False, auth=auth))
     assert {change.when_us for change in (await other()).changes} == {None}
     with pytest.raises(PollError, match=r"Give the poller auth=\(user, password\)"):
-        await Polls(BitbucketPullrequestPoller("o", "r"))()
+        await Polls(changes.BitbucketPullrequestPoller("o", "r"))()
 
 
 @pytest.mark.parametrize(
@@ -322,10 +324,10 @@ async def test_bitbucket(forge: Forge) -> None:
 )
 def test_mistakes_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
-        GitHubPullrequestPoller("o", "r", **arguments)
+        changes.GitHubPullrequestPoller("o", "r", **arguments)
     assert message in str(caught.value)
 
 
 def test_auth_of_bitbucket_is_a_pair() -> None:
     with pytest.raises(ConfigErrors, match=r"auth must be \(user, password\)"):
-        BitbucketPullrequestPoller("o", "r", auth="ann:secret")
+        changes.BitbucketPullrequestPoller("o", "r", auth="ann:secret")
