@@ -271,6 +271,13 @@ class Checker:
             "JOIN steps s ON s.id = l.stepid WHERE l.name = 'notes' ORDER BY c.logid, c.seq"
         ):
             notes[buildid] += content
+        tests: dict[int, list[tuple[str, str]]] = defaultdict(list)
+        for buildid, name, value in self._rows(
+            "SELECT s.buildid, n.name, r.value FROM test_results r JOIN test_result_sets s "
+            "ON s.id = r.test_result_setid JOIN test_names n ON n.id = r.test_nameid ORDER BY r.id"
+        ):
+            tests[buildid].append((name, value))
+        data = dict(self._rows("SELECT buildid, value FROM build_data WHERE name = 'census'"))
         variants = {
             buildid: int(name[-1])
             for buildid, name in self._rows("SELECT buildid, name FROM steps WHERE name LIKE 's_v_'")
@@ -303,6 +310,10 @@ class Checker:
                     self._say(
                         "P5", f"{what} wrote {notes.get(built.id)!r} into its own log, not {wanted.notes!r}"
                     )
+                if tests.get(built.id, []) != wanted.tests:
+                    self._say("P4", f"{what} has the results {tests.get(built.id)}, not {wanted.tests}")
+                if data.get(built.id) != wanted.data:
+                    self._say("P4", f"{what} has the data {data.get(built.id)!r}, not {wanted.data!r}")
                 for name, value in wanted.properties.items():
                     if built.properties.get(name) != value:
                         self._say("P4", f"{what} has {name} = {built.properties.get(name)!r}, not {value!r}")
@@ -371,6 +382,7 @@ class Checker:
             ("builds", "complete_at IS NULL OR lingering = 1"),
             ("steps", "complete_at IS NULL"),
             ("logs", "complete = 0"),
+            ("test_result_sets", "complete = 0"),
             ("lock_claims", "1 = 1"),
             ("journal", "1 = 1"),
             ("scheduler_completions", "1 = 1"),

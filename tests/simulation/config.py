@@ -83,7 +83,9 @@ class Lines(LogLineObserver):
 
 
 class Census(ShellMixin, BuildStep):
-    """Three commands with an observer, a log of its own, and a property that is set twice."""
+    """Three commands with an observer, a log of its own, a property and data that are set twice, and test
+    results.
+    """
 
     name = "census"
 
@@ -98,13 +100,19 @@ class Census(ShellMixin, BuildStep):
         notes = await self.addLog("notes")
         notes.addStdout(f"first gave {len(first.stdout)}\n")
         self.setProperty("census", len(first.stdout), "census")
+        self.setBuildData("census", f"{len(first.stdout)}".encode(), "census")
+        tests = await self.addTestResultSet("census", "pass_fail", "boolean")
+        self.addTestResult(tests, "1", f"first gave {len(first.stdout)}")
         rest = [self.command[0], self.command[1] + "1", *self.command[2:5], str(lines.count)]
         second = await self.makeRemoteShellCommand(command=rest)
         await self.runCommand(second)
         notes.addStdout(f"second saw {lines.count}\n")
+        for n in range(3):
+            self.addTestResult(tests, str(n % 2), f"second saw {lines.count}, {n}")
         third = await self.makeRemoteShellCommand(command=[rest[0], rest[1] + "1", *rest[2:]])
         await self.runCommand(third)
         self.setProperty("census", [len(first.stdout), lines.count], "census")
+        self.setBuildData("census", f"{len(first.stdout)} {lines.count}".encode(), "census")
         return max(first.results(), second.results(), third.results())
 
 
@@ -133,6 +141,8 @@ class Expected:
     results: int
     properties: dict[str, Any]
     notes: bytes | None  # of the log that its second step writes by itself
+    tests: list[tuple[str, str]] = field(default_factory=list)  # results by name, in their order
+    data: bytes | None = None  # of the build
 
 
 class Plan:
@@ -217,6 +227,8 @@ class Plan:
 
         properties: dict[str, Any] = {}
         notes: bytes | None = None
+        tests: list[tuple[str, str]] = []
+        data: bytes | None = None
         if builder == "a":
             first = number_of(self.number("a", 1), build)
             scripts = [Script(first), Script(int(f"{first}1")), Script(int(f"{first}11"))]
@@ -224,6 +236,9 @@ class Plan:
             lines = [script.output("o").count(b"\n") for script in scripts]
             properties["census"] = [length, sum(lines)]
             notes = f"first gave {length}\nsecond saw {sum(lines[:2])}\n".encode()
+            tests.append((f"first gave {length}", "1"))
+            tests += [(f"second saw {sum(lines[:2])}, {n}", str(n % 2)) for n in range(3)]
+            data = f"{length} {sum(lines)}".encode()
             steps = [code(0), max(FAILURE if each.code else SUCCESS for each in scripts), code(2)]
         elif builder == "b":
             steps = [code(0), code(2)] if code(0) else [code(0), code(1), code(2)]
@@ -234,7 +249,7 @@ class Plan:
             steps = [code(0), SUCCESS, code(2)]
         else:
             steps = [code(n) for n in range(3)]
-        return Expected(max(steps), properties, notes)
+        return Expected(max(steps), properties, notes, tests, data)
 
 
 def _builder(name: str, workers: tuple[str, ...], steps: list[BuildStep], locks: Any = None) -> BuilderConfig:
