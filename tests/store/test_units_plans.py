@@ -180,6 +180,7 @@ UNITS: dict[str, Callable[[], Unit[Any]]] = {
     "end lingering": lambda: claims.end_lingering(LAST),
     "stop": lambda: claims.stop_request(WAITS, "enough", NOW),
     "stop a build": lambda: control.stop_build(LAST, "enough", NOW),
+    "what stops it": lambda: control.stop_of(WAITS),
     "priority": lambda: control.set_priority(WAITS, 3),
     "rebuild": lambda: control.rebuild(5, NOW),
     "what is done": lambda: rebuilding.what_is_done(LAST, LAST - 1),

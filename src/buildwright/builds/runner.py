@@ -54,6 +54,7 @@ from buildwright.store.errors import StoreError
 from buildwright.store.unit import Fenced, Hint
 from buildwright.store.units.attach import Entry, LogRow, OpenBuild, StepRow
 from buildwright.store.units.claims import Waiting, finish_build_work
+from buildwright.store.units.control import stop_of
 from buildwright.store.units.engine import KEEP_PROPERTIES_BEFORE, PIN
 from buildwright.store.units.locks import Want
 from buildwright.store.units.rebuilding import Done, what_is_done
@@ -223,6 +224,8 @@ class BuildRunner:
         try:
             await self._take_over_what_is_done()
             if self.assignment.resumed is not None:
+                await self._learn_of_a_stop()
+            if self.assignment.resumed is not None:
                 await self._resume(self.assignment.resumed)
             elif await self._wanted():
                 self.writer.say(state="building")
@@ -302,7 +305,7 @@ class BuildRunner:
             if self.writer.closed and not self.writer.fenced:
                 await self._end_outright()
         except Fenced:
-            await self._host.turn(self)
+            pass
         except Exception:
             log.exception("a build can't be ended; the next start tries again", buildid=self.buildid)
 
@@ -364,6 +367,16 @@ class BuildRunner:
         name = self._unique_name(await self._name_of(step))
         run = self._prepare(step, name, self._next_number, planned.spec)
         self._count(await run.execute(), run)
+
+    async def _learn_of_a_stop(self) -> None:
+        """A former owner may have stopped the build and died: its steps end by that, and say why."""
+        try:
+            found = await self.services.store.read(stop_of(self.requestid))
+        except StoreError:
+            return  # it is told when somebody looks for stops
+        if found is not None:
+            results, reason = found
+            await self.stop(reason, results)
 
     async def _take_over_what_is_done(self) -> None:
         """Find out which steps another build has done for this one, and take over what they had set."""

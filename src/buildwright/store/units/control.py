@@ -40,6 +40,10 @@ _OPEN_BUILD = Statement(
         _b.id == sa.bindparam("buildid"), _b.complete_at.is_(None)
     ),
 )
+_STOP = Statement(
+    "control.stop_of",
+    lambda _dialect: sa.select(_r.stop_results, _r.stop_reason).where(_r.id == sa.bindparam("requestid")),
+)
 _SET_PRIORITY = Statement(
     "control.set_priority",
     lambda _dialect: (
@@ -96,6 +100,13 @@ def stop_build(buildid: int, why: str, now_us: int, results: int = CANCELLED) ->
     if not rows:
         return False
     return (yield from stop_request(rows[0][0], why, now_us, results).start())
+
+
+@unit
+def stop_of(requestid: int) -> Work[tuple[int, str] | None]:
+    """A read: what a request's stop asks for and why, None if nobody has stopped it."""
+    rows = yield _STOP(requestid=requestid)
+    return (rows[0][0], rows[0][1] or "") if rows and rows[0][0] is not None else None
 
 
 @unit
