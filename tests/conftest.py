@@ -31,7 +31,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.cache is not None:
+    if hasattr(session.config, "cache"):  # not when pytest runs without its cache
         _watch.save(session.config.cache.mkdir("buildbot-names"))
 
 
