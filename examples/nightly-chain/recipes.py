@@ -101,21 +101,24 @@ def linux(build_type, asan=False):
 
 
 def benchmarks():
-    """A release build, then each benchmark; what they measure goes into ~/hawd."""
-    configuration = '{"results": "~/hawd", "project": "/src/sink/hawd_defs"}'
+    """A release build, then each benchmark; what they measure is kept beside the builders' directories."""
+    configuration = '{"results": "/hawd", "project": "/src/sink/hawd_defs"}'
     run = [
         steps.ShellCommand(
             name=name,
             command=in_container(
                 f"cd /build/sink && ./tests/{name}",
-                *("-v", "~/hawd:/root/hawd", "-e", "QTEST_FUNCTION_TIMEOUT=1800000"),
+                *("-v", util.Interpolate("%(prop:basedir)s/hawd:/hawd")),
+                *("-e", "QTEST_FUNCTION_TIMEOUT=1800000"),
             ),
             workdir="src",
             timeout=2400,
         )
         for name in BENCHMARKS
     ]
-    written = steps.StringDownload(configuration + "\n", workerdest="~/hawd.conf", name="hawd.conf")
+    written = steps.StringDownload(
+        configuration + "\n", workerdest="hawd.conf", workdir="build", name="hawd.conf"
+    )
     return util.BuildFactory([*sources(), *compiled("Release"), written, *run])
 
 

@@ -80,6 +80,7 @@ def test_benchmarks_have_their_machine_to_themselves(chain, available):
             assert not together, f"{build.builder} runs beside the benchmarks"
     run = [ran.step for ran in ci.ran if ran.builder == "benchmarkkube" and "benchmark" in ran.step]
     assert (len(run), Counter(run).most_common(1)[0][1]) == (7, 1)
+    assert b'"results": "/hawd"' in ci.machines["local1"].files["benchmarkkube/build/hawd.conf"]
     assert run[1:3] == ["dummyresourcebenchmark", "dummyresourcebenchmark_1"]
 
 
