@@ -157,3 +157,13 @@ async def test_a_property_of_that_name_from_elsewhere_means_nothing(start: Start
     forged = {"buildid": first.id, "workername": "w1"}
     second = await it.build(properties={"rebuild_from": forged})
     assert results(second)["get"] == SUCCESS
+
+
+async def test_whole_if_another_builder_has_the_directory(start: Start) -> None:
+    it = await start(
+        BUILDER.replace('    workers=["w1", "w2"],', '    workers=["w1", "w2"], workerbuilddir="shared",')
+        + 'builder("other", steps.ShellCommand(command="true"), workerbuilddir="shared")\n',
+        W1,
+    )
+    second = await again(it, await it.build())
+    assert results(second)["get"] == SUCCESS

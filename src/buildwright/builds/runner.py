@@ -24,6 +24,7 @@ from buildwright.builds.build import Build, BuildBuilder, BuildWorker
 from buildwright.builds.links import WorkerLink
 from buildwright.builds.losing import lose_builds
 from buildwright.builds.noticing import Abort, LocksRefused
+from buildwright.builds.rebuilding import done_for
 from buildwright.builds.running import RunningCommand
 from buildwright.builds.services import BuildServices
 from buildwright.builds.step import NAME_MOST, BuildStep
@@ -47,7 +48,7 @@ from buildwright.model.results import (
     worst_status,
 )
 from buildwright.model.secrets import SecretUnavailable
-from buildwright.model.sources import REBUILD_FROM, REBUILD_SOURCE, SourceStamp
+from buildwright.model.sources import SourceStamp
 from buildwright.model.text import storable
 from buildwright.model.workers import WorkerConfig
 from buildwright.store.errors import StoreError
@@ -57,7 +58,7 @@ from buildwright.store.units.claims import Waiting, finish_build_work
 from buildwright.store.units.control import stop_of
 from buildwright.store.units.engine import KEEP_PROPERTIES_BEFORE, PIN
 from buildwright.store.units.locks import Want
-from buildwright.store.units.rebuilding import Done, what_is_done
+from buildwright.store.units.rebuilding import Done
 from buildwright_worker.protocol import Masker
 
 log = structlog.get_logger(__name__)
@@ -222,11 +223,12 @@ class BuildRunner:
     async def _go(self) -> int | None:
         self._set_properties()
         try:
-            await self._take_over_what_is_done()
-            if self.assignment.resumed is not None:
+            resumed = self.assignment.resumed
+            begun = resumed.steps if resumed is not None else ()
+            self._done = await done_for(self.build, self.services, self.assignment.builder, begun)
+            if resumed is not None:
                 await self._learn_of_a_stop()
-            if self.assignment.resumed is not None:
-                await self._resume(self.assignment.resumed)
+                await self._resume(resumed)
             elif await self._wanted():
                 self.writer.say(state="building")
             else:
@@ -377,33 +379,6 @@ class BuildRunner:
         if found is not None:
             results, reason = found
             await self.stop(reason, results)
-
-    async def _take_over_what_is_done(self) -> None:
-        """Find out which steps another build has done for this one, and take over what they had set."""
-        given, source = self.build.properties.asDict().get(REBUILD_FROM, (None, ""))
-        if source != REBUILD_SOURCE or not isinstance(given, dict):
-            return
-        found: Done | str
-        try:
-            found = await self.services.store.read(what_is_done(self.buildid, given["buildid"]))
-        except StoreError as error:
-            found = f"the store doesn't say what is done: {error}"
-        factory = self.assignment.builder.factory
-        if isinstance(found, Done):
-            if shares_directory(self.assignment.builder, self.services.snapshot.builders.values()):
-                found = "another builder has the same work directory"
-            elif [spec.fingerprint() for spec in factory.steps[: len(found.fingerprints)]] != list(
-                found.fingerprints
-            ):
-                found = "the configuration of its steps has changed"
-        if not isinstance(found, Done):
-            log.info("a build is built whole", buildid=self.buildid, why=found)
-            return
-        self._done = found
-        mine = self.build.properties
-        for name, (value, source) in Properties.from_json(found.properties).items():
-            if not mine.hasProperty(name):
-                mine.setProperty(name, value, source, runtime=True)
 
     async def _always_runs(self, step: BuildStep) -> bool:
         if is_plain(step.alwaysRun):
@@ -736,13 +711,6 @@ class BuildRunner:
             sources=assignment.stamps,
             runner=self,
         )
-
-
-def shares_directory(builder: BuilderConfig, others: Iterable[BuilderConfig]) -> bool:
-    """Whether another builder has this one's directory on the workers."""
-    return any(
-        other.name != builder.name and other.workerbuilddir == builder.workerbuilddir for other in others
-    )
 
 
 def wanted_locks(services: BuildServices, accesses: Sequence[LockAccess], workerid: int) -> list[Want]:
