@@ -21,6 +21,8 @@ fi
 need postgresql has_postgres
 need git command -v git
 need mercurial command -v hg
+need subversion command -v svnadmin
+need patch command -v patch
 need openssh-client command -v ssh-keygen
 need openssh-server test -x /usr/sbin/sshd
 need faketime command -v faketime

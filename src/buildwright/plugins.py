@@ -108,6 +108,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "Robocopy": "buildwright.steps.robocopy",
         "RpmBuild": "buildwright.steps.rpm",
         "RpmLint": "buildwright.steps.rpm",
+        "SVN": "buildwright.steps.svn",
         "SetProperties": "buildwright.steps.setproperty",
         "SetPropertiesFromEnv": "buildwright.steps.setproperty",
         "SetProperty": "buildwright.steps.setproperty",
@@ -337,6 +338,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.shell import Configure, RemovePYCs, ShellCommand, TreeSize
         from buildwright.steps.source import Source
         from buildwright.steps.subunit import SubunitShellCommand
+        from buildwright.steps.svn import SVN
         from buildwright.steps.testresults import TestResults
         from buildwright.steps.tests import PerlModuleTest, Test
         from buildwright.steps.transfer import (

@@ -154,7 +154,7 @@ class Git(GitToolMixin, Source):
         if revision is not None and revision.startswith("-"):
             self.refuse(f"{revision!r} can't be a revision")
         self.find_way(self._elsewhere)
-        await self._with_retries(branch, revision)
+        await self.with_retries(lambda: self._get(branch, revision))
         if copies:
             await self.runRmdir(self._target, timeout=self.timeout)
             paths = {"from_path": self.build.path(self._dir), "to_path": self.build.path(self._target)}
@@ -177,23 +177,6 @@ class Git(GitToolMixin, Source):
     @property
     def _method(self) -> str:
         return self.method or "fresh"
-
-    async def _with_retries(self, branch: str, revision: str | None) -> None:
-        delay, repeats = self.retry or (0, 0)
-        while True:
-            try:
-                await self._get(branch, revision)
-            except BuildStepFailed:
-                if not repeats:
-                    raise
-                repeats -= 1
-                self.why = ""
-                self._run.log("stdio").addHeader(
-                    f"trying again in {delay:g} s, {repeats} more times after that\n"
-                )
-                await self.sleep(delay)
-            else:
-                return
 
     async def _get(self, branch: str, revision: str | None) -> None:
         """One try: the sources as they are to be."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
-from buildwright.builds.step import BuildStep
+from buildwright.builds.step import BuildStep, BuildStepFailed
 from buildwright.model.errors import error, shown
 from buildwright.model.renderable import IRenderable, is_renderable, settle
 from buildwright.model.sources import Patch
@@ -93,6 +94,24 @@ class Source(ToolMixin, BuildStep):
             self.updateSummary()
         result: int = await settle(self.run_vc(branch, revision, patch))
         return result
+
+    async def with_retries(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        """Do what may fail for a passing reason, again as often and as late as ``retry`` says."""
+        delay, repeats = self.retry or (0, 0)
+        while True:
+            try:
+                await attempt()
+            except BuildStepFailed:
+                if not repeats:
+                    raise
+                repeats -= 1
+                self.why = ""
+                self._run.log("stdio").addHeader(
+                    f"trying again in {delay:g} s, {repeats} more times after that\n"
+                )
+                await self.sleep(delay)
+            else:
+                return
 
     def set_source_property(self, name: str, value: Any) -> None:
         """Set a property of this codebase's sources: a dict by codebase, if the codebase has a name."""
