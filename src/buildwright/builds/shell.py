@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from buildwright.builds.commands import RemoteShellCommand
+from buildwright.model.arguments import expect_fit
 from buildwright.model.errors import error, expect, shown
 from buildwright.model.renderable import is_renderable
 from buildwright.model.results import FAILURE
@@ -16,6 +17,19 @@ else:
     _Base = object
 
 SUMMARY_MOST = 40
+
+
+# Of the shell's arguments, those that nothing else checks.
+_KINDS = {
+    "initialStdin": "str | bytes | None",
+    "interruptSignal": "str | int",
+    "lazylogfiles": "bool",
+    "logEnviron": "bool",
+    "usePTY": "bool",
+    "want_stderr": "bool",
+    "want_stdout": "bool",
+    "workdir": "str | None",
+}
 
 
 class ShellMixin(_Base):
@@ -74,7 +88,9 @@ class ShellMixin(_Base):
             if name in prohibitArgs:
                 error(f"{kind} takes no argument {name!r}", "the step decides it itself")
             elif name in self.shell_arguments:
-                setattr(self, name, value)
+                wanted = _KINDS.get(name)
+                if wanted is None or expect_fit(value, wanted, f"{kind}: {name}"):
+                    setattr(self, name, value)
             else:
                 rest[name] = value
         _check(self, kind)

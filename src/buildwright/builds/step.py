@@ -30,17 +30,16 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from buildwright.builds.builddata import build_data
 from buildwright.builds.done import DONE, Done
 from buildwright.builds.encodings import Encoding, encoding_problem
 from buildwright.builds.observers import LogObserver
+from buildwright.model.arguments import Checked, expect_fit
 from buildwright.model.builders import StepSpec
 from buildwright.model.errors import error, is_collecting, location, suggest
 from buildwright.model.properties import Properties
 from buildwright.model.renderable import is_plain
 from buildwright.model.results import SUCCESS, Results
 from buildwright.model.workers import checked_locks
-from buildwright.store.units.testresults import Result
 
 if TYPE_CHECKING:
     from buildwright.builds.build import Build, BuildWorker
@@ -63,8 +62,28 @@ class BuildStepCancelled(Exception):
 
 _UNSET: Any = object()
 
+# Of the arguments that every step takes, those that nothing else checks.
+_KINDS = {
+    "name": "str",
+    "alwaysRun": "bool",
+    "description": "str | Sequence | None",
+    "descriptionDone": "str | Sequence | None",
+    "descriptionSuffix": "str | Sequence | None",
+    "doStepIf": "bool | Callable",
+    "flunkOnFailure": "bool",
+    "flunkOnWarnings": "bool",
+    "haltOnFailure": "bool",
+    "hideStepIf": "bool | Callable",
+    "progressMetrics": "Sequence | None",
+    "updateBuildSummaryPolicy": "bool | Sequence | None",
+    "useProgress": "bool",
+    "warnOnFailure": "bool",
+    "warnOnWarnings": "bool",
+    "workdir": "str | None",
+}
 
-class BuildStep:
+
+class BuildStep(metaclass=Checked):
     """Base of all steps. Its attributes are the arguments that every step takes."""
 
     name: Any = "generic"
@@ -144,7 +163,9 @@ class BuildStep:
     def __init__(self, **kwargs: Any) -> None:
         for name, value in kwargs.items():
             if name in self.parms:
-                setattr(self, name, value)
+                kind = _KINDS.get(name)
+                if kind is None or expect_fit(value, kind, f"step {type(self).__name__}: {name}"):
+                    setattr(self, name, value)
             else:
                 error(
                     f"step {type(self).__name__} has no argument {name!r}",
@@ -323,6 +344,8 @@ class BuildStep:
         """Keep bytes with the build, for whoever reads them through the data API. The last value under a
         name counts. Raises ValueError for more than 16 MiB.
         """
+        from buildwright.builds.builddata import build_data  # checking a configuration needs no store
+
         run = self._run
         run.writer.add(build_data(self.build.buildid, name, value, source, run.runner.mask))
         return DONE
@@ -346,6 +369,8 @@ class BuildStep:
         message: str | None = None,
     ) -> None:
         """Add a result to a set of this step, as often as need be: they are written in batches."""
+        from buildwright.store.units.testresults import Result  # as above
+
         result = Result(value, test_name, test_code_path, line, duration_ns, message)
         self._run.test_results.add(setid, result)
 

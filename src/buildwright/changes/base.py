@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from buildwright.model.arguments import Checked
 from buildwright.model.errors import error, expect, location, shown
 from buildwright.model.logger import get_logger
 
@@ -53,7 +54,7 @@ class Found:
     notice: str = ""  # what a person should look at although the poll succeeded
 
 
-class ChangeSource:
+class ChangeSource(metaclass=Checked):
     """A change source of the configuration."""
 
     def __init__(self, name: str) -> None:

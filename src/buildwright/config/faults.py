@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from buildwright import plugins
+from buildwright.model import arguments
 from buildwright.model.absent import NAMESPACES
 from buildwright.model.errors import ConfigError, ConfigErrors, suggest
 
@@ -105,9 +106,13 @@ def _public(holder: Any) -> list[str]:
 
 
 def _innermost(trace: TracebackType | None) -> TracebackType | None:
-    while trace is not None and trace.tb_next is not None:
+    """Where it was raised; a class's call counts as the place where it was called."""
+    found = trace
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename != arguments.__file__:
+            found = trace
         trace = trace.tb_next
-    return trace
+    return found
 
 
 def _names_at(trace: TracebackType | None) -> list[str]:

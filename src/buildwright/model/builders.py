@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from buildwright.model.arguments import Checked
 from buildwright.model.errors import Where, caller_location, error, expect, location, shown
 from buildwright.model.fingerprint import digest
 from buildwright.model.properties import Properties
@@ -59,7 +60,7 @@ class StepSpec:
         return f"<StepSpec {self.cls.__name__}>"
 
 
-class BuildFactory:
+class BuildFactory(metaclass=Checked):
     """The steps of a build, in their order."""
 
     buildClass: Any = None

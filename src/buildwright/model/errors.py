@@ -117,6 +117,11 @@ def is_collecting() -> bool:
     return _current.get() is not None
 
 
+def current_collector() -> Collector | None:
+    """What collects the errors of this context."""
+    return _current.get()
+
+
 def from_basedir(path: str | Path) -> Path:
     """A path of the configuration: relative ones begin in the master's base directory; outside of a load, in
     the working directory.
@@ -167,7 +172,7 @@ def suggest(name: object, candidates: Iterable[str]) -> str | None:
 
 def shown(value: object) -> str:
     """A value as an error names it: its type and, if it is short, itself."""
-    kind = type(value).__name__
+    kind = "type" if isinstance(value, type) else type(value).__name__
     if value is None:
         return "None"
     if isinstance(value, (str, int, float, bool, bytes)):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from buildwright.model.arguments import Checked
 from buildwright.model.errors import error, shown
 from buildwright.model.sources import Change
 
@@ -86,7 +87,7 @@ def _add(checks: list[tuple[str, _Check]], attribute: str, kind: str, value: Any
         error(f"{what} must be a function, not {shown(value)}")
 
 
-class ChangeFilter:
+class ChangeFilter(metaclass=Checked):
     """Says which changes are wanted, by their attributes; what is given must all hold."""
 
     def __init__(
@@ -176,7 +177,7 @@ class ChangeFilter:
         return f"ChangeFilter({', '.join(f'{name}={value!r}' for name, value in self.criteria.items())})"
 
 
-class SourceStampFilter:
+class SourceStampFilter(metaclass=Checked):
     """Says which source stamps are wanted; what is given must all hold, as for a :class:`ChangeFilter`.
 
     ``filter_fn`` gets the whole stamp, a mapping of codebase, project, repository, branch and revision.

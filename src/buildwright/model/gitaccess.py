@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from buildwright.model.arguments import Checked
 from buildwright.model.errors import error, expect, shown
 from buildwright.model.properties import Properties
 from buildwright.model.renderable import is_renderable, render
@@ -51,7 +52,7 @@ class GitCredentialInputRenderer:
         return f"GitCredentialInputRenderer({', '.join(self.attributes)})"
 
 
-class GitCredentialOptions:
+class GitCredentialOptions(metaclass=Checked):
     """The credentials that git may use; with ``use_http_path`` also the path of an address counts."""
 
     def __init__(self, credentials: Any, use_http_path: bool | None = None) -> None:

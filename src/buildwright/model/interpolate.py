@@ -255,6 +255,8 @@ class WithProperties(Operators):
         self.fmtstring = fmtstring
         self.args = args
         self.lambda_subs = lambda_subs
+        if not isinstance(fmtstring, str):
+            error(f"WithProperties: the text must be a str, not {shown(fmtstring)}")
         if args and lambda_subs:
             error("WithProperties takes property names by position or functions by name, not both")
         for name, function in lambda_subs.items():

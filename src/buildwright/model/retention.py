@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
 
+from buildwright.model.arguments import Checked
 from buildwright.model.errors import error, expect, location, shown
 from buildwright.model.results import SUCCESS, WARNINGS
 
@@ -58,7 +59,7 @@ class Verdict(NamedTuple):
 STAYS = Verdict()
 
 
-class Retention:
+class Retention(metaclass=Checked):
     """What is kept.
 
     - ``logs``, ``build_data``, ``builds``, ``changes``, ``audit`` (who asked for what): an age, a

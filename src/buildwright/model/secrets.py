@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from buildwright.model.arguments import Checked
 from buildwright.model.errors import error, expect, from_basedir
 
 
@@ -29,7 +30,7 @@ class SecretsProvider(Protocol):
         ...
 
 
-class SecretInAFile:
+class SecretInAFile(metaclass=Checked):
     """One file per secret in a directory (relative to the master's base directory); a file that others than
     its owner and group may touch is refused.
     """
@@ -85,7 +86,7 @@ class SecretInAFile:
         return f"SecretInAFile({self.dirname!r})"
 
 
-class SecretInEnvironment:
+class SecretInEnvironment(metaclass=Checked):
     """One environment variable of the master's process per secret: ``prefix`` and the secret's name in
     capitals, with ``_`` for what is neither letter nor digit (``BUILDWRIGHT_SECRET_UPLOAD_TOKEN`` is
     ``upload-token``).

@@ -11,6 +11,7 @@ import abc
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from buildwright.model.arguments import Checked
 from buildwright.model.errors import error, expect, shown
 from buildwright.model.secrets import SecretUnavailable
 
@@ -55,7 +56,7 @@ class VaultAuthenticatorApprole(VaultAuthenticator):
         return str(found)
 
 
-class HashiCorpVaultKvSecretProvider:
+class HashiCorpVaultKvSecretProvider(metaclass=Checked):
     """Secrets of a key-value engine that is mounted at ``secrets_mount`` (``secret`` without one)."""
 
     def __init__(

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from buildwright.model.arguments import Checked
 from buildwright.model.errors import error, expect, location
 
 
-class Service:
+class Service(metaclass=Checked):
     """A service of the configuration."""
 
     def __init__(self, name: str) -> None:

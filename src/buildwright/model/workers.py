@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from buildwright.model.arguments import Checked
 from buildwright.model.errors import Where, error, expect, location, shown
 from buildwright.model.locks import LockAccess
 from buildwright.model.properties import Properties, json_problem
@@ -57,7 +58,7 @@ def checked_locks(locks: Any, what: str) -> list[LockAccess] | Any:
     return good
 
 
-class WorkerConfig:
+class WorkerConfig(metaclass=Checked):
     """What every kind of worker has."""
 
     needs_password: ClassVar[bool] = False

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from buildwright.model.arguments import Checked
 from buildwright.model.errors import error, expect, location, shown
 from buildwright.model.properties import Properties
 from buildwright.model.render import is_plain, is_renderable
@@ -25,7 +26,7 @@ CODEBASE_KEYS = ("repository", "branch", "revision", "project")
 Priority = int | Callable[[Sequence[str], Mapping[str, Sequence[Change]]], int]
 
 
-class Scheduler:
+class Scheduler(metaclass=Checked):
     """A scheduler of the configuration. Subclasses decide."""
 
     default_reason = "The %(classname)s scheduler named '%(name)s' triggered this build"

@@ -24,7 +24,11 @@ LONGEST_FOLD = timedelta(hours=3)
 
 
 class BadCron(ValueError):
-    """A field or an expression that cron doesn't know."""
+    """A field or an expression that cron doesn't know; ``field`` is the field's name, if it is one."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 def field(value: Any, *, weekday: bool = False) -> str:
@@ -81,7 +85,19 @@ class Cron:
         zone: tzinfo | None = None,
     ) -> Cron:
         """From the fields as a configuration gives them."""
-        fields = [field(minute), field(hour), field(dayOfMonth), field(month), field(dayOfWeek, weekday=True)]
+        given = {
+            "minute": minute,
+            "hour": hour,
+            "dayOfMonth": dayOfMonth,
+            "month": month,
+            "dayOfWeek": dayOfWeek,
+        }
+        fields = []
+        for name, value in given.items():
+            try:
+                fields.append(field(value, weekday=name == "dayOfWeek"))
+            except BadCron as problem:
+                raise BadCron(str(problem), name) from None
         return cls(" ".join(fields), zone)
 
     def after(self, instant: int) -> Iterator[int]:

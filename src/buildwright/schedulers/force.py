@@ -87,7 +87,8 @@ class ForceScheduler(Scheduler):
         try:
             reasonString % {"owner": "", "reason": ""}
         except (KeyError, TypeError, ValueError) as problem:
-            error(f"{self.what}: reasonString {reasonString!r} can't be filled in ({problem})")
+            hint = "it must be text, with %(owner)s and %(reason)s in it"
+            error(f"{self.what}: reasonString {reasonString!r} can't be filled in ({problem})", hint)
             self.reasonString = "%(reason)s"
         self.forced_properties: list[BaseParameter] = checked(properties or [], f"{self.what}: properties")
         self.codebase_parameters = self._codebase_parameters(codebases)

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from buildwright.model.arguments import Checked
 from buildwright.model.errors import error, expect, shown
 from buildwright.model.filters import UNSET
 
@@ -25,7 +26,7 @@ class Refused(ValueError):
     """What was given for one parameter can't be taken; the message is for the person who gave it."""
 
 
-class BaseParameter:
+class BaseParameter(metaclass=Checked):
     """One thing that a form asks for."""
 
     type: ClassVar[str] = ""

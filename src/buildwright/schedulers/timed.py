@@ -26,6 +26,7 @@ expression.
 from __future__ import annotations
 
 import abc
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import tzinfo
@@ -254,7 +255,7 @@ class Nightly(Timed):
         forced: Cron | None = None
         if any(value is not None for value in force.values()):
             given = {key: value for key, value in force.items() if value is not None}
-            forced = self._cron({**dict.fromkeys(fields, "*"), "minute": 0, **given}, zone)
+            forced = self._cron({**dict.fromkeys(fields, "*"), "minute": 0, **given}, zone, "force_at_")
         cron = self._cron(fields, zone) or Cron("0 * * * *", zone)
         self.due_points = DuePoints(cron, forced)
 
@@ -270,11 +271,15 @@ class Nightly(Timed):
                 )
         return None
 
-    def _cron(self, fields: Mapping[str, Any], zone: tzinfo | None) -> Cron | None:
+    def _cron(self, fields: Mapping[str, Any], zone: tzinfo | None, prefix: str = "") -> Cron | None:
         try:
             return Cron.of(zone=zone, **fields)
         except BadCron as problem:
-            error(f"{self.what}: {problem}")
+            field = problem.field
+            if prefix:  # the arguments of the forced times are written in another way
+                field = prefix + re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), field)
+            named = f"{field}: " if problem.field else ""
+            error(f"{self.what}: {named}{problem}", "as in 3, [3, 15] or '*/6'" if named else None)
             return None
 
     def schedule(self, state: State) -> Schedule:
