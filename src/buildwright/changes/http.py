@@ -12,13 +12,15 @@ import contextlib
 import datetime as dt
 import json
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 from yarl import URL
 
 import buildwright
 from buildwright.changes.base import PollError
+
+if TYPE_CHECKING:  # loading it takes a while, and a configuration is often only read
+    import aiohttp
 
 SECONDS = 60.0
 MOST_BYTES = 32 * 1024 * 1024
@@ -51,6 +53,8 @@ class Api:
         return body.decode("utf-8", "replace")
 
     async def _body(self, url: str, query: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
+        import aiohttp
+
         address = self.address(url)
         try:
             async with self._session.get(address, params=query or None) as response:
@@ -91,6 +95,8 @@ class Api:
 @contextlib.asynccontextmanager
 async def api(base: str, advice: str, headers: Mapping[str, str]) -> AsyncIterator[Api]:
     """A session, for one poll."""
+    import aiohttp
+
     sent = {"User-Agent": f"buildwright/{buildwright.__version__}", **headers}
     limits = aiohttp.ClientTimeout(total=SECONDS)
     async with aiohttp.ClientSession(headers=sent, timeout=limits, trust_env=True) as session:

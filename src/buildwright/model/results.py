@@ -61,6 +61,12 @@ class Contribution(NamedTuple):
     terminates: bool  # from here on only steps with `alwaysRun` run
 
 
+# Categories of test results whose values say whether a test has passed.
+PASS_FAIL = "pass_fail"  # noqa: S105 - no password
+PASS_ONLY = "pass_only"  # noqa: S105 - no password
+FAIL_ONLY = "fail_only"
+
+
 def contribution(result: int, flags: StepFlags) -> Contribution:
     """What a step that ended with ``result`` adds to its build's result, and whether the build goes on."""
     if result in (SUCCESS, SKIPPED):

@@ -7,14 +7,13 @@ from typing import Any
 
 from buildwright.builds.commands import RemoteShellCommand
 from buildwright.builds.observers import STDOUT, LogObserver
-from buildwright.model.results import CANCELLED, FAILURE, SUCCESS, WARNINGS, worst_status
+from buildwright.model.results import CANCELLED, FAILURE, PASS_FAIL, SUCCESS, WARNINGS, worst_status
 from buildwright.steps.arguments import expect_flags
 from buildwright.steps.issues import Kept
 from buildwright.steps.reports.case import FAILED, PASSED, SKIPPED, Case
 from buildwright.steps.shell import ShellCommand
 from buildwright.steps.testresults import read_all
 from buildwright.steps.tests import with_test_counts
-from buildwright.store.units.testresults import PASS_FAIL
 
 STREAM_MOST = 64 * 1024 * 1024  # bytes
 

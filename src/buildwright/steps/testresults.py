@@ -12,11 +12,10 @@ from buildwright.builds.commands import RemoteCommand
 from buildwright.builds.step import BuildStep
 from buildwright.model.errors import error, expect, shown, suggest
 from buildwright.model.renderable import is_renderable
-from buildwright.model.results import CANCELLED, FAILURE, SUCCESS, WARNINGS
+from buildwright.model.results import CANCELLED, FAILURE, PASS_FAIL, SUCCESS, WARNINGS
 from buildwright.steps.composite import CONTENT_MOST, Collected, CompositeStepMixin
 from buildwright.steps.reports.case import FAILED, PASSED, SKIPPED, Case, Malformed
 from buildwright.steps.reports.formats import READERS, told
-from buildwright.store.units.testresults import PASS_FAIL
 
 AT_ONCE = 1000  # results that are added before the loop and the store get their turn
 TOLD_MOST = 200  # failures that are named in the step's log

@@ -16,15 +16,13 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from buildwright.model.results import FAIL_ONLY, PASS_FAIL, PASS_ONLY
 from buildwright.store import schema
 from buildwright.store.unit import Fenced, Hint, Statement, Work, in_set, insert, unit
 
 _s = schema.test_result_sets.c
 _t = schema.test_results.c
 
-PASS_FAIL = "pass_fail"  # noqa: S105 - no password
-PASS_ONLY = "pass_only"  # noqa: S105 - no password
-FAIL_ONLY = "fail_only"
 COUNTED = frozenset({PASS_FAIL, PASS_ONLY, FAIL_ONLY})
 
 _TRUE = frozenset({"1", "true", "True"})
