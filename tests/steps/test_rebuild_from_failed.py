@@ -78,9 +78,14 @@ async def test_one_that_fails_again_can_be_gone_on_from(start: Start) -> None:
     third = await again(it, second)
     assert third.results == SUCCESS
     assert ran(it) == ["get", "test", "test", "test", "last"]
-    whole = await it.finished(await call(it, second.id))  # a plain rebuild of it leaves nothing out
-    assert whole.results == SUCCESS
-    assert ran(it)[5:] == ["get", "test", "last"]
+
+
+async def test_a_plain_rebuild_of_one_leaves_nothing_out(start: Start) -> None:
+    it = await start(BUILDER, W1)
+    second = await again(it, await it.build())
+    whole = await it.finished(await call(it, second.id))
+    assert results(whole)["get"] == SUCCESS
+    assert "rebuild_from" not in whole.properties
 
 
 async def test_whole_if_another_build_was_there(start: Start) -> None:
