@@ -60,7 +60,9 @@ class MasterShellCommand(BuildStep):
         if runtime_timeout is not None:
             expect(runtime_timeout, (int, float), f"{kind}: runtime_timeout", "a number of seconds or None")
         if not isinstance(interruptSignal, str) or not hasattr(signal, f"SIG{interruptSignal}"):
-            error(f"{kind}: interruptSignal: there is no signal {interruptSignal!r}", "as in 'KILL' or 'TERM'")
+            error(
+                f"{kind}: interruptSignal: there is no signal {interruptSignal!r}", "as in 'KILL' or 'TERM'"
+            )
 
     async def run(self) -> int:
         output = self._run.master_output("stdio")
