@@ -21,6 +21,7 @@ from buildwright.store.units import control
 from buildwright.store.units.changes import NewChange, add_changes
 from tests.support.fill import NOW_US, Size, fill_sqlite, make_sqlite
 from tests.support.rig import Rig, rig
+from tests.support.webserver import execute
 
 R = TypeVar("R")
 
@@ -113,6 +114,49 @@ async def test_what_something_open_refers_to_stays(tmp_path: Path, sqlite_store_
         assert not await it.builds(other.requestid)
 
 
+async def test_what_a_scheduler_or_a_running_parent_has_still_to_look_at_stays(
+    tmp_path: Path, sqlite_store_url: str
+) -> None:
+    rule = Retention(keep=0, keep_good=False, max_builds=0)
+    text = (
+        CONFIG + 'builder("long", steps.ShellCommand(name="wait", command="while :; do sleep 0.1; done"))\n'
+    )
+    async with rig(tmp_path, sqlite_store_url, text) as it:
+        awaited = await it.build()
+        await execute(
+            it.store,
+            "INSERT INTO scheduler_completions (schedulerid, buildsetid)"
+            " SELECT (SELECT min(id) FROM schedulers), buildsetid FROM buildrequests"
+            f" WHERE id = {awaited.requestid}",
+        )
+        running = await it.submit("long")
+        await it.started(running)
+        [parent] = await it.builds(running)
+        child = await it.submit("late", parent_buildid=parent.id, parent_relationship="Triggered from")
+        await execute(
+            it.store,
+            f"UPDATE buildrequests SET complete = 1, complete_at = 5, results = 6 WHERE id = {child}",
+        )
+        everything = await count(it.store, schema.buildrequests)
+        await remove_at_once(it.store, it.blobs, rule, NOW_US * 2)
+        await remove_at_once(it.store, it.blobs, Retention(builds=1, keep=0), NOW_US * 2)
+        assert await count(it.store, schema.buildrequests) == everything
+        await it.stop_build(running)
+        await it.finished(running)
+        await execute(it.store, "DELETE FROM scheduler_completions")
+        await execute(it.store, "UPDATE buildsets SET complete = 1")
+        await remove_at_once(it.store, it.blobs, Retention(builds=1, keep=0, keep_good=False), NOW_US * 2)
+        assert await count(it.store, schema.buildrequests) == 0
+        for table in (
+            schema.builds,
+            schema.buildsets,
+            schema.buildset_sourcestamps,
+            schema.logs,
+            schema.steps,
+        ):
+            assert await count(it.store, table) == 0, table.name
+
+
 # -- dying ---------------------------------------------------------------------------------------------------
 
 SIZE = Size(builds=14, waiting=2, builders=2, workers=2, changes=6, detailed=14)
@@ -160,6 +204,12 @@ async def remove_all(path: Path, left: int = 1 << 30) -> int:
     return used
 
 
+def change(path: Path, script: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(script)
+    connection.close()
+
+
 def rows_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     connection = sqlite3.connect(path)
     try:
@@ -171,18 +221,36 @@ def rows_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:
         connection.close()
 
 
-async def test_a_death_anywhere_leaves_nothing_and_costs_nothing(tmp_path: Path) -> None:
+LEFT_BEHIND = """
+INSERT INTO build_data (buildid, name, value, length, source) SELECT id, 'more', 'x', 1, 's' FROM builds;
+INSERT INTO test_result_sets (id, builderid, buildid, stepid, number, category, value_unit)
+    SELECT id + 1000, builderid, id, 1, id + 1000, 'c', 'u' FROM builds;
+INSERT INTO test_results (builderid, test_result_setid, value)
+    SELECT builds.builderid, builds.id + 1000, 'v' FROM builds, steps WHERE steps.id < 15;
+"""
+"""What steps leave with each build: data, and a set of results that one unit doesn't remove."""
+
+
+async def test_a_death_anywhere_leaves_nothing_and_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildwright.master.retention.RESULTS_AT_ONCE", 2)
     filled = tmp_path / "filled.sqlite"
     make_sqlite(filled)
     fill_sqlite(filled, SIZE)
+    change(filled, LEFT_BEHIND)
     whole = tmp_path / "whole" / "state.sqlite"
     whole.parent.mkdir()
     shutil.copy(filled, whole)
     points = await remove_all(whole)
     expected = rows_of(whole)
     assert len(expected["builds"]) < SIZE.builds / 2
+    builds = {row[0] for row in expected["builds"]}
+    assert {row[1] for row in expected["build_data"]} == builds
+    assert {row[2] for row in expected["test_result_sets"]} == builds
+    assert {row[2] for row in expected["test_results"]} <= {row[0] for row in expected["test_result_sets"]}
     assert len(expected["logs"]) < len(rows_of(filled)["logs"]) / 2
-    for left in range(1, points, 9):
+    for left in range(1, points, 13):
         path = tmp_path / str(left) / "state.sqlite"
         path.parent.mkdir()
         shutil.copy(filled, path)
