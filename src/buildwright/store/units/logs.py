@@ -192,6 +192,8 @@ def finish_work(logid: int, expected_next_chunk: int, rows: Sequence[Chunk], sta
     """As :func:`append_work`, with the log's last chunks, and close it for good."""
     tier = KEPT if state.length <= KEEP_UP_TO else LIVE
     yield from _advance(logid, expected_next_chunk, rows, state, complete=1, tier=tier)
+    if rows:  # who follows a log by its appends would miss its end
+        yield Hint("logs", logid, "append")
     yield Hint("logs", logid, "finished")
 
 
