@@ -17,6 +17,7 @@ __all__ = ["changes", "schedulers", "secrets", "steps", "util", "worker"]
 _PARAMETERS: Final = "buildwright.schedulers.parameters"
 _RENDER: Final = "buildwright.model.render"
 _RESULTS: Final = "buildwright.model.results"
+_SVN_SPLIT: Final = "buildwright.changes.svnsplit"
 _VSTUDIO: Final = "buildwright.steps.vstudio"
 
 TABLE: Final[dict[str, dict[str, str]]] = {
@@ -27,6 +28,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "GitHubPullrequestPoller": "buildwright.changes.github",
         "GitPoller": "buildwright.changes.gitpoller",
         "PBChangeSource": "buildwright.changes.pb",
+        "SVNPoller": "buildwright.changes.svnpoller",
     },
     "schedulers": {
         "AnyBranchScheduler": "buildwright.schedulers.basic",
@@ -216,6 +218,9 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "enforceChosenWorker": _PARAMETERS,
         "renderer": _RENDER,
         "statusToString": _RESULTS,
+        "svn.split_file_alwaystrunk": _SVN_SPLIT,
+        "svn.split_file_branches": _SVN_SPLIT,
+        "svn.split_file_projects_branches": _SVN_SPLIT,
     },
     "worker": {
         "LocalWorker": "buildwright.model.workers",
@@ -238,26 +243,34 @@ class NoSuchName(AttributeError):
 
 
 class Namespace:
-    """One of the namespaces: its attributes are the table's names."""
+    """One of the namespaces: its attributes are the table's names. One within it has those that begin with
+    its name and a dot.
+    """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, within: str = "") -> None:
         self._name = name
+        self._within = within
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        module = TABLE[self._name].get(name)
-        if module is None:
-            raise NoSuchName(self._name, name, self)
-        value = getattr(importlib.import_module(module), name)
+        full = self._within + name
+        module = TABLE[self._name].get(full)
+        if module is not None:
+            value = getattr(importlib.import_module(module), full.rpartition(".")[2])
+        elif any(each.startswith(f"{full}.") for each in TABLE[self._name]):
+            value = Namespace(self._name, f"{full}.")
+        else:
+            raise NoSuchName(self._name, full, self)
         setattr(self, name, value)
         return value
 
     def __dir__(self) -> list[str]:
-        return sorted(TABLE[self._name])
+        names = (each for each in TABLE[self._name] if each.startswith(self._within))
+        return sorted({each.removeprefix(self._within).partition(".")[0] for each in names})
 
     def __repr__(self) -> str:
-        return f"<namespace buildwright.plugins.{self._name}>"
+        return f"<namespace buildwright.plugins.{self._name}.{self._within}".rstrip(".") + ">"
 
 
 if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test compares the two
@@ -269,6 +282,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.changes.github import GitHubPullrequestPoller
         from buildwright.changes.gitpoller import GitPoller
         from buildwright.changes.pb import PBChangeSource
+        from buildwright.changes.svnpoller import SVNPoller
 
     class schedulers:  # noqa: N801 - a namespace
         from buildwright.schedulers.basic import AnyBranchScheduler, SingleBranchScheduler
@@ -446,6 +460,13 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.factories import CPAN, Distutils, GNUAutoconf, Trial
         from buildwright.steps.secretfiles import BuildFactory
         from buildwright.steps.sequence import ShellArg
+
+        class svn:  # noqa: N801 - a namespace
+            from buildwright.changes.svnsplit import (  # type: ignore[misc]  # functions within a class
+                split_file_alwaystrunk,
+                split_file_branches,
+                split_file_projects_branches,
+            )
 
     class worker:  # noqa: N801 - a namespace
         from buildwright.model.workers import LocalWorker, Worker

@@ -279,9 +279,17 @@ def _said(stderr: str) -> str:
 
 
 async def run(
-    command: Sequence[str], stdin: bytes, environment: Mapping[str, str], seconds: float = LONGEST_SECONDS
+    command: Sequence[str],
+    stdin: bytes,
+    environment: Mapping[str, str],
+    seconds: float = LONGEST_SECONDS,
+    *,
+    advice: str = "Install git or set gitbin.",
 ) -> tuple[int, bytes, bytes]:
-    """Run a command; gives exit status, output and errors. Kills its whole session when it is cut short."""
+    """Run a command; gives exit status, output and errors. Kills its whole session when it is cut short.
+
+    ``advice`` is for a command that isn't there.
+    """
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -292,9 +300,7 @@ async def run(
             start_new_session=True,
         )
     except OSError as problem:
-        raise PollError(
-            f"{command[0]} can't be run: {problem.strerror}. Install git or set gitbin."
-        ) from None
+        raise PollError(f"{command[0]} can't be run: {problem.strerror}. {advice}") from None
     try:
         async with asyncio.timeout(seconds):
             out, err = await process.communicate(stdin)
