@@ -332,6 +332,41 @@ builder("never", shell("one"), do_build_if=built)
     assert (never.results, never.outline) == (SKIPPED, [])
 
 
+@pytest.mark.parametrize("fault", ["raises", "exits", "hangs"])
+async def test_one_that_looks_at_changes(
+    fault: str, start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    it = await start(
+        faulty(fault, "*args")
+        + """
+c["codebaseGenerator"] = c["revlink"] = faulty
+builder("good")
+c["schedulers"] += [
+    schedulers.AnyBranchScheduler("bad", builderNames=["good"], fileIsImportant=faulty),
+    schedulers.AnyBranchScheduler("filtered", builderNames=["good"],
+                                  change_filter=util.ChangeFilter(filter_fn=faulty)),
+    schedulers.AnyBranchScheduler("fine", builderNames=["good"]),
+]
+"""
+    )
+    params = {"author": "ann", "branch": "main", "revision": "ab12", "files": ["a"]}
+    assert await it.master.core.control().add_change(params, None)
+    requests = schema.buildrequests.c
+
+    async def asked() -> list[tuple[int]]:
+        return [tuple(row) for row in await it.store.fetch(sa.select(requests.id))]
+
+    ((request,),) = await it.until("buildrequests", asked)
+    built = await it.finished(request)
+    assert built.results == SUCCESS
+    assert built.scheduler == "fine"
+    told = capsys.readouterr().out
+    for what in ("codebaseGenerator", "revlink"):
+        assert f"function={what}" in told
+    assert all(f"scheduler={name}" in told for name in ("bad", "filtered"))
+    assert (await it.build("good")).results == SUCCESS
+
+
 async def test_a_limit_within_a_limit_is_the_outer_ones() -> None:
     def inner() -> None:
         asking.limited("inner", forever)

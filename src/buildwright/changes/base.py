@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from buildwright.model.arguments import Checked
+from buildwright.model.asking import limited
 from buildwright.model.errors import error, expect, location, shown
 from buildwright.model.logger import get_logger
 
@@ -146,7 +147,7 @@ class Intake:
     @staticmethod
     def _ask(what: str, change: NewChange, function: Callable[..., Any], *args: Any) -> Any:
         try:
-            return function(*args)
+            return limited(what, lambda: function(*args))
         except Exception as problem:
             log.exception(
                 "a function of the configuration failed; the change goes on without it",

@@ -64,6 +64,8 @@ def limited(what: str, function: Callable[[], T]) -> T:
             return function()
         finally:
             _disarm()
+    except SystemExit as error:
+        raise Misbehaved(f"{what} raised SystemExit") from error
     except _Interrupted:
         _disarm()
         raise TookTooLong(

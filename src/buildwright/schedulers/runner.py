@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
+from buildwright.model.asking import TookTooLong, limited
 from buildwright.model.clock import Clock
 from buildwright.model.properties import Properties
 from buildwright.model.sources import Change
@@ -79,6 +80,7 @@ class SchedulerRunner:
         self._sign: units.Sign | None = None
         self._seen: dict[int, float] = {}  # change -> monotonic time of its first sighting
         self._failed: set[int] = set()  # changes that were complained about
+        self._held_up: set[int] = set()  # those over which a function didn't come back: it isn't asked again
         self._lock = asyncio.Lock()
 
     def is_due(self, sign: units.Sign) -> bool:
@@ -200,12 +202,14 @@ class SchedulerRunner:
 
     def _ask(self, change: Change) -> Answer:
         """What the configuration's functions say of a change."""
+        if change.number in self._held_up:
+            return Answer.FAILED
         try:
-            if not self.scheduler.accepts(change):
-                return Answer.UNWANTED
-            return Answer.IMPORTANT if self.scheduler.is_important(change) else Answer.UNIMPORTANT
+            return limited(f"a function of {self.scheduler.what}", lambda: self._answer(change))
         except Exception as problem:
             assert change.number is not None
+            if isinstance(problem, TookTooLong):
+                self._held_up.add(change.number)
             if change.number not in self._failed:
                 self._failed.add(change.number)
                 log.exception(
@@ -216,6 +220,11 @@ class SchedulerRunner:
                     error=f"{type(problem).__name__}: {problem}",
                 )
             return Answer.FAILED
+
+    def _answer(self, change: Change) -> Answer:
+        if not self.scheduler.accepts(change):
+            return Answer.UNWANTED
+        return Answer.IMPORTANT if self.scheduler.is_important(change) else Answer.UNIMPORTANT
 
 
 def change_of(row: units.InboxChange) -> Change:
