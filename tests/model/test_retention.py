@@ -7,6 +7,7 @@ import pytest
 from buildwright.model.errors import ConfigErrors
 from buildwright.model.results import FAILURE, SUCCESS, WARNINGS
 from buildwright.model.retention import STAYS, Finished, Retention, Verdict, Walk, default_retention
+from buildwright.plugins import util
 from buildwright.schedulers.janitor import JanitorConfigurator
 
 DAY = 86_400_000_000
@@ -78,7 +79,7 @@ def test_what_is_wrong_is_said(wrong: dict[str, object], said: str) -> None:
 
 
 def test_a_janitor_measures_ages_at_its_times() -> None:
-    janitor = JanitorConfigurator(logHorizon=timedelta(days=7), hour=3, dayOfWeek=6, timezone=UTC)
+    janitor = util.JanitorConfigurator(logHorizon=timedelta(days=7), hour=3, dayOfWeek=6, timezone=UTC)
     config: dict[str, object] = {}
     janitor.configure(config)
     rule = config["retention"]

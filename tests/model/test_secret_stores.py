@@ -20,6 +20,7 @@ from buildwright.model.secrets_vault import (
     VaultAuthenticatorApprole,
     VaultAuthenticatorToken,
 )
+from buildwright.plugins import secrets
 from tests.support.processes import free_port
 
 PASSPHRASE = "open sesame"
@@ -59,7 +60,7 @@ def gnupg(password_store: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_pass_gives_all_lines_of_an_entry(gnupg: Path) -> None:
-    provider = SecretInPass(PASSPHRASE, str(gnupg))
+    provider = secrets.SecretInPass(PASSPHRASE, str(gnupg))
     assert await provider.get("ci/key") == KEY
     assert await provider.get("-odd") == "odd"
     for unknown in ("ci", "ci/other", "../gnupg0/x", ""):
@@ -165,7 +166,8 @@ async def vault() -> AsyncIterator[Vault]:
 
 
 async def test_vault_with_a_token(vault: Vault) -> None:
-    provider = HashiCorpVaultKvSecretProvider(vault.url + "/", VaultAuthenticatorToken("root-token"))
+    token = secrets.VaultAuthenticatorToken("root-token")
+    provider = secrets.HashiCorpVaultKvSecretProvider(vault.url + "/", token)
     assert await provider.get("ci/deploy|token") == "v2-value"
     assert await provider.get("ci/deploy|key") == KEY
     assert await provider.get("ci/deploy|number") == "7"
@@ -185,7 +187,7 @@ async def test_vault_version_1_and_another_delimiter(vault: Vault) -> None:
 
 async def test_a_role_logs_in_again_when_its_token_has_run_out(vault: Vault) -> None:
     provider = HashiCorpVaultKvSecretProvider(
-        vault_server=vault.url, authenticator=VaultAuthenticatorApprole("the-role", "the-secret")
+        vault_server=vault.url, authenticator=secrets.VaultAuthenticatorApprole("the-role", "the-secret")
     )
     assert await provider.get("ci/deploy|token") == "v2-value"
     assert await provider.get("ci/deploy|key") == KEY
