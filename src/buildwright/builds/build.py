@@ -183,9 +183,16 @@ class Build:
 
 
 async def _url_for_build(props: Properties) -> str:
+    """The address of the page of the build that is rendered for.
+
+    Example::
+
+        factory.addStep(
+            steps.POST("https://chat.example.org/hooks/ci", json={"text": "built", "link": util.URLForBuild})
+        )
+    """
     url: str = await props.getBuild().getUrl()
     return url
 
 
-# Renderable: the address of the page of the build that is rendered for.
 URLForBuild = renderer(_url_for_build)

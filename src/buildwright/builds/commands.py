@@ -56,6 +56,17 @@ class RemoteCommand:
     ``rc`` is its exit code (-1: killed, or it never ran to an end), ``failure`` why the worker ended it (or
     None), ``updates`` what it said besides output, by key. ``stdout`` and ``stderr`` are text if they were
     collected.
+
+    Example::
+
+        class RemoveReports(steps.BuildStep):
+            async def run(self):
+                command = util.RemoteCommand("rmdir", {"dir": f"{self.build.builder.name}/reports"})
+                await self.runCommand(command)
+                return command.results()
+
+
+        factory.addStep(RemoveReports())
     """
 
     def __init__(

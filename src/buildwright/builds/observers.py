@@ -16,7 +16,28 @@ LINE_MOST = 1024 * 1024  # bytes of a line that are kept until its end comes; a 
 
 
 class LogObserver:
-    """Base of all observers; ``step`` and ``log`` are set when it is attached."""
+    """Base of all observers; ``step`` and ``log`` are set when it is attached.
+
+    Example::
+
+        class Size(util.LogObserver):
+            size = 0
+
+            def outReceived(self, text):
+                self.size += len(text)
+                self.step.setProgress("output", self.size)
+
+
+        class Compile(steps.ShellCommand):
+            progressMetrics = ("output",)
+
+            def __init__(self, **kwargs):
+                super().__init__(**kwargs)
+                self.addLogObserver("stdio", Size())
+
+
+        factory.addStep(Compile(command=["make", "all"]))
+    """
 
     step: Any = None
     log: Any = None
@@ -97,7 +118,20 @@ class LogBlockObserver(LogObserver):
 
 
 class LogLineObserver(LogBlockObserver):
-    """Gets whole lines, without their newlines. Override ``outLineReceived``, ``errLineReceived``."""
+    """Gets whole lines, without their newlines. Override ``outLineReceived``, ``errLineReceived``.
+
+    Example::
+
+        class Warnings(util.LogLineObserver):
+            def outLineReceived(self, line):
+                if "deprecated" in line:
+                    self.step.setProperty("deprecated", line)
+
+
+        tests = steps.ShellCommand(command=["make", "check"])
+        tests.addLogObserver("stdio", Warnings())
+        factory.addStep(tests)
+    """
 
     stdoutDelimiter = "\n"
     stderrDelimiter = "\n"
@@ -133,6 +167,23 @@ class LineConsumerLogObserver(LogLineObserver):
     """Sends each line to a generator, as ``stream, line = yield`` gets it; the stream is o, e or h.
 
     ``consumerFunction`` is called without arguments and gives the generator. One that returns wants no more.
+
+    Example::
+
+        class Count(steps.ShellCommand):
+            def __init__(self, **kwargs):
+                super().__init__(**kwargs)
+                self.addLogObserver("stdio", util.LineConsumerLogObserver(self.lines))
+
+            def lines(self):
+                skipped = 0
+                while True:
+                    _, line = yield
+                    skipped += line.startswith("SKIP")
+                    self.setProperty("skipped", skipped)
+
+
+        factory.addStep(Count(command=["make", "check"]))
     """
 
     def __init__(self, consumerFunction: Callable[[], Generator[None, tuple[str, str], None]]) -> None:
@@ -152,7 +203,25 @@ class LineConsumerLogObserver(LogLineObserver):
 
 
 class BufferLogObserver(LogObserver):
-    """Keeps the output as text."""
+    """Keeps the output as text.
+
+    Example::
+
+        class Describe(steps.ShellMixin, steps.BuildStep):
+            def __init__(self, **kwargs):
+                super().__init__(**self.setupShellMixin(kwargs))
+                self.said = util.BufferLogObserver()
+                self.addLogObserver("stdio", self.said)
+
+            async def run(self):
+                command = await self.makeRemoteShellCommand()
+                await self.runCommand(command)
+                self.setProperty("description", self.said.getStdout().strip())
+                return command.results()
+
+
+        factory.addStep(Describe(command=["git", "describe"]))
+    """
 
     def __init__(self, wantStdout: bool = True, wantStderr: bool = False) -> None:
         self._wanted = {STDOUT: wantStdout, STDERR: wantStderr}

@@ -37,6 +37,22 @@ class ShellMixin(_Base):
 
     Call ``kwargs = self.setupShellMixin(kwargs)`` in the constructor before the base's, then use
     ``makeRemoteShellCommand`` and ``runCommand`` in ``run``.
+
+    Example::
+
+        class CountCommits(steps.ShellMixin, steps.BuildStep):
+            def __init__(self, **kwargs):
+                super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+
+            async def run(self):
+                count = ["git", "rev-list", "--count", "HEAD"]
+                command = await self.makeRemoteShellCommand(command=count, collectStdout=True)
+                await self.runCommand(command)
+                self.setProperty("commits", command.stdout.strip())
+                return command.results()
+
+
+        factory.addStep(CountCommits(workdir="build"))
     """
 
     command: Any = None

@@ -84,7 +84,19 @@ _KINDS = {
 
 
 class BuildStep(metaclass=Checked):
-    """Base of all steps. Its attributes are the arguments that every step takes."""
+    """Base of all steps. Its attributes are the arguments that every step takes.
+
+    Example::
+
+        class Announce(steps.BuildStep):
+            async def run(self):
+                version = self.getProperty("version", "unknown")
+                await self.addCompleteLog("announcement", f"building version {version}")
+                return util.SUCCESS
+
+
+        factory.addStep(Announce(name="announce"))
+    """
 
     name: Any = "generic"
     alwaysRun: Any = False

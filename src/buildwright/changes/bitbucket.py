@@ -22,6 +22,17 @@ class BitbucketPullrequestPoller(PullRequestPoller):
     """Looks for pull requests with new commits in a repository at Bitbucket.
 
     ``branch`` is the name of the pull request's own branch, or a list of them.
+
+    Example::
+
+        c["change_source"].append(
+            changes.BitbucketPullrequestPoller(
+                owner="example",
+                slug="project",
+                branch=["release", "hotfix"],
+                auth=("ci", util.Secret("app-password")),
+            )
+        )
     """
 
     address: ClassVar[str] = "https://api.bitbucket.org/2.0"

@@ -135,6 +135,13 @@ def _person(who: Any) -> str:
 class GerritChangeFilter(ChangeFilter):
     """A filter of Gerrit's changes: ``branch`` and its kin look at the property ``event.change.branch`` where
     there is one, without a change's number; ``eventtype`` at the kind of event.
+
+    Example::
+
+        uploads = util.GerritChangeFilter(eventtype="patchset-created", branch="main")
+        c["schedulers"].append(
+            schedulers.AnyBranchScheduler("patch sets", change_filter=uploads, builderNames=["tests"])
+        )
     """
 
     def __init__(

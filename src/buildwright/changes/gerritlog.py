@@ -100,6 +100,17 @@ def newest(last: int, events: Sequence[Event]) -> int:
 class GerritEventLogPoller(PollingChangeSource):
     """Looks into Gerrit's log of events. ``baseURL`` ends in ``/a``, as the log's own address does before
     ``/plugins``; the first poll looks ``firstFetchLookback`` days back.
+
+    Example::
+
+        c["change_source"].append(
+            changes.GerritEventLogPoller(
+                "https://gerrit.example.org/a",
+                auth=("ci", util.Secret("gerrit-password")),
+                handled_events=["patchset-created"],
+                gitBaseURL="https://gerrit.example.org",
+            )
+        )
     """
 
     def __init__(

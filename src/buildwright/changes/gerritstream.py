@@ -43,7 +43,19 @@ LAST_WORDS_SECONDS = 1.0
 
 
 class GerritChangeSource(ListeningChangeSource):
-    """Takes Gerrit's events as they come. The master's ssh must know the server's host key already."""
+    """Takes Gerrit's events as they come. The master's ssh must know the server's host key already.
+
+    Example::
+
+        c["change_source"].append(
+            changes.GerritChangeSource(
+                "gerrit.example.org",
+                "ci",
+                identity_file="/srv/ci/id_ed25519",
+                gitBaseURL="https://gerrit.example.org",
+            )
+        )
+    """
 
     def __init__(
         self,

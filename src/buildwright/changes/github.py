@@ -32,6 +32,14 @@ class GitHubPullrequestPoller(PullRequestPoller):
 
     A change's branch is the pull request's own, in the repository that it comes from; with ``magic_link`` it
     is ``refs/pull/N/merge`` in the repository itself, for :class:`~buildwright.steps.gitforges.GitHub`.
+
+    Example::
+
+        c["change_source"].append(
+            changes.GitHubPullrequestPoller(
+                owner="example", repo="project", branches=["main"], token=util.Secret("github-token")
+            )
+        )
     """
 
     def __init__(

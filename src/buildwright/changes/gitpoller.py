@@ -64,7 +64,19 @@ Branches = bool | Sequence[str] | Callable[[str], Any] | None
 
 
 class GitPoller(PollingChangeSource):
-    """Looks for new commits in a Git repository."""
+    """Looks for new commits in a Git repository.
+
+    Example::
+
+        c["change_source"].append(
+            changes.GitPoller(
+                "https://git.example.org/project.git",
+                branches=["main", "release"],
+                pollInterval=120,
+                project="project",
+            )
+        )
+    """
 
     def __init__(
         self,

@@ -18,7 +18,12 @@ from buildwright.model.render import is_renderable, render
 
 
 class PBChangeSource(ChangeSource):
-    """Takes changes that are sent with its user and password."""
+    """Takes changes that are sent with its user and password.
+
+    Example::
+
+        c["change_source"].append(changes.PBChangeSource(user="hooks", passwd=util.Secret("hooks-password")))
+    """
 
     def __init__(
         self,

@@ -95,7 +95,22 @@ class BuildFactory(metaclass=Checked):
 
 
 class BuilderConfig:
-    """A builder: where its builds run and what they do."""
+    """A builder: where its builds run and what they do.
+
+    Example::
+
+        c["builders"].append(
+            util.BuilderConfig(
+                name="release",
+                workernames=["linux"],
+                factory=factory,
+                tags=["release"],
+                env={"CHANNEL": "stable"},
+                properties={"package": True},
+                collapseRequests=False,
+            )
+        )
+    """
 
     def __init__(
         self,

@@ -88,7 +88,17 @@ def _add(checks: list[tuple[str, _Check]], attribute: str, kind: str, value: Any
 
 
 class ChangeFilter(metaclass=Checked):
-    """Says which changes are wanted, by their attributes; what is given must all hold."""
+    """Says which changes are wanted, by their attributes; what is given must all hold.
+
+    Example::
+
+        code = util.ChangeFilter(
+            repository="https://git.example.org/project.git", branch_re="release/.*", category_not_eq="docs"
+        )
+        c["schedulers"].append(
+            schedulers.AnyBranchScheduler("releases", change_filter=code, builderNames=["tests"])
+        )
+    """
 
     def __init__(
         self,
@@ -181,6 +191,13 @@ class SourceStampFilter(metaclass=Checked):
     """Says which source stamps are wanted; what is given must all hold, as for a :class:`ChangeFilter`.
 
     ``filter_fn`` gets the whole stamp, a mapping of codebase, project, repository, branch and revision.
+
+    Example::
+
+        ours = util.SourceStampFilter(
+            repository_eq="https://git.example.org/project.git", branch_re="feature/.*"
+        )
+        c["services"].append(util.OldBuildCanceller("only the newest", [(["tests"], ours)]))
     """
 
     def __init__(

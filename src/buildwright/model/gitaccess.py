@@ -35,7 +35,20 @@ class AccessError(Exception):
 
 
 class GitCredentialInputRenderer:
-    """One credential: `protocol`, `host`, `path`, `username`, `password`, or `url` for the first three."""
+    """One credential: `protocol`, `host`, `path`, `username`, `password`, or `url` for the first three.
+
+    Example::
+
+        login = util.GitCredentialInputRenderer(
+            url="https://git.example.org", username="ci", password=util.Secret("git-password")
+        )
+        factory.addStep(
+            steps.Git(
+                repourl="https://git.example.org/project.git",
+                git_credentials=util.GitCredentialOptions([login]),
+            )
+        )
+    """
 
     def __init__(self, **attributes: Any) -> None:
         for name in attributes:
@@ -53,7 +66,21 @@ class GitCredentialInputRenderer:
 
 
 class GitCredentialOptions(metaclass=Checked):
-    """The credentials that git may use; with ``use_http_path`` also the path of an address counts."""
+    """The credentials that git may use; with ``use_http_path`` also the path of an address counts.
+
+    Example::
+
+        logins = util.GitCredentialOptions(
+            credentials=[
+                util.GitCredentialInputRenderer(url=url, username="ci", password=util.Secret("git-password"))
+                for url in ("https://git.example.org/tools", "https://git.example.org/libraries")
+            ],
+            use_http_path=True,
+        )
+        factory.addStep(
+            steps.Git(repourl="https://git.example.org/tools", submodules=True, git_credentials=logins)
+        )
+    """
 
     def __init__(self, credentials: Any, use_http_path: bool | None = None) -> None:
         if not is_renderable(credentials):

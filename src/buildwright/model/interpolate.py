@@ -188,7 +188,21 @@ async def fill(parts: list[str | _Place], props: Properties, kwargs: Mapping[str
 
 
 class Interpolate(Operators):
-    """A text with places that are filled from properties, sources, the worker and secrets."""
+    """A text with places that are filled from properties, sources, the worker and secrets.
+
+    Example::
+
+        factory.addStep(
+            steps.ShellCommand(
+                command=[
+                    "make",
+                    util.Interpolate("VERSION=%(prop:version:-unknown)s"),
+                    util.Interpolate("JOBS=%(worker:numcpus:-2)s"),
+                    util.Interpolate("MODE=%(prop:release:#?|release|debug)s"),
+                ]
+            )
+        )
+    """
 
     def __init__(self, fmtstring: Any, *args: Any, **kwargs: Any) -> None:
         self.fmtstring: str = fmtstring
@@ -249,6 +263,12 @@ class _PropertyTexts:
 class WithProperties(Operators):
     """The older form of Interpolate: names are properties, or keyword arguments called with the
     properties.
+
+    Example::
+
+        factory.addStep(
+            steps.ShellCommand(command=["echo", util.WithProperties("on %(branch)s, %(tested:-later)s")])
+        )
     """
 
     def __init__(self, fmtstring: str, *args: str, **lambda_subs: Any) -> None:

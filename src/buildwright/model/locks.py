@@ -47,7 +47,13 @@ class _Lock:
 
 @dataclass(frozen=True)
 class MasterLock(_Lock):
-    """One lock for everything that names it, on all masters."""
+    """One lock for everything that names it, on all masters.
+
+    Example::
+
+        board = util.MasterLock("test-board", maxCount=2)
+        factory.addStep(steps.ShellCommand(command=["flash", "board"], locks=[board.access("exclusive")]))
+    """
 
     kind: ClassVar[str] = "master"
     name: str
@@ -63,7 +69,13 @@ class MasterLock(_Lock):
 
 @dataclass(frozen=True)
 class WorkerLock(_Lock):
-    """One lock per worker: limits what runs at once on the same worker."""
+    """One lock per worker: limits what runs at once on the same worker.
+
+    Example::
+
+        disk = util.WorkerLock("disk", maxCount=1, maxCountForWorker={"linux": 3})
+        factory.addStep(steps.ShellCommand(command=["make", "image"], locks=[disk.access("counting")]))
+    """
 
     kind: ClassVar[str] = "worker"
     name: str

@@ -40,7 +40,17 @@ def _slug(slug: Any, name: str, kind: str) -> str:
 
 
 class Project:
-    """What several builders belong to: ``BuilderConfig(project=name)``."""
+    """What several builders belong to: ``BuilderConfig(project=name)``.
+
+    Example::
+
+        c["projects"] = [
+            util.Project("website", description="What *everybody* reads.", description_format="markdown")
+        ]
+        c["builders"].append(
+            util.BuilderConfig("pages", workernames=["linux"], factory=factory, project="website")
+        )
+    """
 
     def __init__(
         self,
@@ -67,7 +77,13 @@ class Project:
 
 
 class Codebase:
-    """A repository of a project."""
+    """A repository of a project.
+
+    Example::
+
+        c["projects"] = [util.Project("website")]
+        c["codebases"] = [util.Codebase("pages", project="website")]
+    """
 
     def __init__(self, name: str, project: str, slug: str | None = None) -> None:
         self.where: Where | None = location(self)

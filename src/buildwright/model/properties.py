@@ -52,7 +52,12 @@ def json_problem(value: Any) -> str | None:
 
 
 class Properties:
-    """A mapping of names to (value, source)."""
+    """A mapping of names to (value, source).
+
+    Example::
+
+        c["properties"] = util.Properties(channel="nightly", jobs=4)
+    """
 
     def __init__(self, **properties: Any) -> None:
         self.properties: dict[str, Entry] = {}

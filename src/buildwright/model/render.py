@@ -39,7 +39,18 @@ __all__ = [
 
 
 class Property(Operators):
-    """A property's value, or a default (itself renderable) if it is missing or, by default, false."""
+    """A property's value, or a default (itself renderable) if it is missing or, by default, false.
+
+    Example::
+
+        factory.addStep(
+            steps.ShellCommand(
+                command=["make", "package"],
+                env={"CHANNEL": util.Property("channel", default="nightly")},
+                doStepIf=util.Property("package"),
+            )
+        )
+    """
 
     def __init__(self, key: Any, default: Any = None, defaultWhenFalse: bool = True) -> None:
         self.key: str = key
@@ -62,7 +73,14 @@ class Property(Operators):
 
 
 class Secret:
-    """A secret's value, by its name in a secrets provider."""
+    """A secret's value, by its name in a secrets provider.
+
+    Example::
+
+        factory.addStep(
+            steps.ShellCommand(command=["upload", "dist"], env={"UPLOAD_TOKEN": util.Secret("upload-token")})
+        )
+    """
 
     def __init__(self, secret_name: Any) -> None:
         self.secret_name: str = secret_name
@@ -79,6 +97,15 @@ class Secret:
 class renderer:  # noqa: N801 - a decorator
     """Makes a function of the properties renderable; ``withArgs`` binds more arguments, rendered before the
     call.
+
+    Example::
+
+        @util.renderer
+        def target(props):
+            return "release" if props.getProperty("branch") == "main" else "debug"
+
+
+        factory.addStep(steps.ShellCommand(command=["make", target]))
     """
 
     def __init__(self, fn: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> None:
@@ -104,7 +131,18 @@ class renderer:  # noqa: N801 - a decorator
 
 
 class Transform:
-    """A function called with its arguments once they are rendered."""
+    """A function called with its arguments once they are rendered.
+
+    Example::
+
+        def short(revision):
+            return (revision or "unknown")[:8]
+
+
+        factory.addStep(
+            steps.SetProperty(property="short", value=util.Transform(short, util.Property("got_revision")))
+        )
+    """
 
     def __init__(self, function: Any, *args: Any, **kwargs: Any) -> None:
         self.function = function
@@ -127,7 +165,13 @@ class Transform:
 
 
 class FlattenList:
-    """A list whose nested lists are laid out flat after rendering."""
+    """A list whose nested lists are laid out flat after rendering.
+
+    Example::
+
+        options = ["--verbose", util.Property("more_options", default=["--fast"])]
+        factory.addStep(steps.ShellCommand(command=util.FlattenList(["run-tests", options])))
+    """
 
     def __init__(self, nestedlist: Any, types: type | tuple[type, ...] = (list, tuple)) -> None:
         self.nestedlist = nestedlist

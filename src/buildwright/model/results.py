@@ -3,6 +3,18 @@
 A step contributes to its build's result through its flags (:func:`contribution`); a build's result is the
 worst of what its steps contributed (:func:`worst_status`), and so is a buildset's of its builds'. SKIPPED is
 neutral: anything else is worse. Codes are the numbers that the data API shows, so they never change.
+
+Example::
+
+    class Lint(steps.ShellCommand):
+        async def run(self):
+            result = await super().run()
+            if result == util.FAILURE and self.getProperty("branch") != "main":
+                return util.WARNINGS
+            return result
+
+
+    factory.addStep(Lint(command=["make", "lint"]))
 """
 
 from __future__ import annotations
@@ -97,7 +109,17 @@ def worst_of(results: Iterable[int], start: int = SUCCESS) -> int:
 
 
 def status_to_string(result: int | None) -> str:
-    """A result's name; what has no result yet is not finished."""
+    """A result's name; what has no result yet is not finished.
+
+    Example::
+
+        @util.renderer
+        def so_far(props):
+            return util.statusToString(props.getBuild().results)
+
+
+        factory.addStep(steps.SetProperty(property="so_far", value=so_far, alwaysRun=True))
+    """
     if result is None:
         return "not finished"
     if 0 <= result < len(Results):

@@ -70,6 +70,17 @@ class Retention(metaclass=Checked):
     - ``builders``: name or pattern (as in ``'nightly-*'``) -> a Retention of its own; the first that fits.
 
     Where age and number are both given, what is beyond either goes.
+
+    Example::
+
+        from datetime import timedelta
+
+        c["retention"] = util.Retention(
+            logs=timedelta(days=60),
+            builds=timedelta(days=365),
+            keep=20,
+            builders={"nightly-*": util.Retention(max_builds=30)},
+        )
     """
 
     def __init__(

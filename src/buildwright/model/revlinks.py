@@ -14,8 +14,14 @@ from buildwright.model.errors import error, expect, shown
 
 
 class RevlinkMatch:
-    """A link for repositories that match one of some regular expressions: in the text, ``%s`` is the revision
-    and ``\\1`` the first group of the expression.
+    r"""A link for repositories that match one of some regular expressions: in the text, ``%s`` is the
+    revision and ``\1`` the first group of the expression.
+
+    Example::
+
+        c["revlink"] = util.RevlinkMatch(
+            [r"https://git\.example\.org/(.*)\.git"], r"https://git.example.org/\1/commit/%s"
+        )
     """
 
     def __init__(self, repo_urls: str | Iterable[str], revlink: str) -> None:

@@ -33,6 +33,10 @@ class SecretsProvider(Protocol):
 class SecretInAFile(metaclass=Checked):
     """One file per secret in a directory (relative to the master's base directory); a file that others than
     its owner and group may touch is refused.
+
+    Example::
+
+        c["secretsProviders"].append(secrets.SecretInAFile("secrets"))
     """
 
     def __init__(
@@ -93,6 +97,10 @@ class SecretInEnvironment(metaclass=Checked):
 
     Variables with that prefix are taken out of the process's environment, so that none of the processes that
     it starts (local workers, steps on the master) inherits them.
+
+    Example::
+
+        c["secretsProviders"].append(secrets.SecretInEnvironment(prefix="CI_SECRET_"))
     """
 
     def __init__(self, prefix: str = "BUILDWRIGHT_SECRET_") -> None:

@@ -20,6 +20,10 @@ class SecretInPass:
     ``dirname`` is the store's directory (relative to the master's base directory); without it, it is pass's
     own: ``PASSWORD_STORE_DIR`` or ``~/.password-store``. ``gpgPassphrase`` opens the key; without it, GnuPG's
     agent must. It is handed over through a pipe, so no list of processes shows it.
+
+    Example::
+
+        c["secretsProviders"].append(secrets.SecretInPass(dirname="password-store"))
     """
 
     def __init__(self, gpgPassphrase: str | None = None, dirname: str | Path | None = None) -> None:

@@ -30,7 +30,17 @@ class VaultAuthenticator(abc.ABC):
 
 
 class VaultAuthenticatorToken(VaultAuthenticator):
-    """A token that is given."""
+    """A token that is given.
+
+    Example::
+
+        import os
+
+        login = secrets.VaultAuthenticatorToken(os.environ.get("VAULT_TOKEN", "a token"))
+        c["secretsProviders"].append(
+            secrets.HashiCorpVaultKvSecretProvider("https://vault.example.org", login)
+        )
+    """
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -41,7 +51,15 @@ class VaultAuthenticatorToken(VaultAuthenticator):
 
 
 class VaultAuthenticatorApprole(VaultAuthenticator):
-    """A token for a role, by the role's id and a secret id."""
+    """A token for a role, by the role's id and a secret id.
+
+    Example::
+
+        login = secrets.VaultAuthenticatorApprole(roleId="the role's id", secretId="its secret id")
+        c["secretsProviders"].append(
+            secrets.HashiCorpVaultKvSecretProvider("https://vault.example.org", login)
+        )
+    """
 
     def __init__(self, roleId: str, secretId: str) -> None:
         self._role = {"role_id": roleId, "secret_id": secretId}
@@ -57,7 +75,18 @@ class VaultAuthenticatorApprole(VaultAuthenticator):
 
 
 class HashiCorpVaultKvSecretProvider(metaclass=Checked):
-    """Secrets of a key-value engine that is mounted at ``secrets_mount`` (``secret`` without one)."""
+    """Secrets of a key-value engine that is mounted at ``secrets_mount`` (``secret`` without one).
+
+    Example::
+
+        c["secretsProviders"].append(
+            secrets.HashiCorpVaultKvSecretProvider(
+                vault_server="https://vault.example.org:8200",
+                authenticator=secrets.VaultAuthenticatorApprole("the role's id", "its secret id"),
+                secrets_mount="ci",
+            )
+        )
+    """
 
     def __init__(
         self,

@@ -141,13 +141,25 @@ def _addresses(value: Any, kind: str) -> list[str]:
 
 
 class Worker(WorkerConfig):
-    """A worker that connects with its name and password."""
+    """A worker that connects with its name and password.
+
+    Example::
+
+        c["workers"].append(
+            worker.Worker("mac", util.Secret("mac-password"), max_builds=1, properties={"os": "macos"})
+        )
+    """
 
     needs_password = True
 
 
 class LocalWorker(WorkerConfig):
-    """A worker that the master starts on its own machine, as a process that outlives it."""
+    """A worker that the master starts on its own machine, as a process that outlives it.
+
+    Example::
+
+        c["workers"].append(worker.LocalWorker("here", max_builds=2))
+    """
 
     def __init__(self, name: str, workdir: str | None = None, **kwargs: Any) -> None:
         if "password" in kwargs:

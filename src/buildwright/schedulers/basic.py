@@ -163,7 +163,19 @@ class BasicScheduler(ChangeFollower):
 
 
 class SingleBranchScheduler(BasicScheduler):
-    """Builds the changes of one branch."""
+    """Builds the changes of one branch.
+
+    Example::
+
+        c["schedulers"].append(
+            schedulers.SingleBranchScheduler(
+                "commits",
+                builderNames=["tests"],
+                change_filter=util.ChangeFilter(project="project", branch="main"),
+                treeStableTimer=120,
+            )
+        )
+    """
 
     def __init__(
         self,
@@ -185,7 +197,19 @@ class SingleBranchScheduler(BasicScheduler):
 
 
 class AnyBranchScheduler(BasicScheduler):
-    """Builds the changes of all branches that its filter lets in, each branch with a timer of its own."""
+    """Builds the changes of all branches that its filter lets in, each branch with a timer of its own.
+
+    Example::
+
+        c["schedulers"].append(
+            schedulers.AnyBranchScheduler(
+                "branches",
+                builderNames=["tests"],
+                treeStableTimer=60,
+                change_filter=util.ChangeFilter(branch_not_eq="main"),
+            )
+        )
+    """
 
     def __init__(
         self,

@@ -130,7 +130,13 @@ def without_patchset(source: Mapping[str, Any]) -> str | None:
 
 
 class OldBuildCanceller(Canceller):
-    """Stops builds and waiting requests of a branch for which a newer change has come in."""
+    """Stops builds and waiting requests of a branch for which a newer change has come in.
+
+    Example::
+
+        branches = util.SourceStampFilter(branch_not_eq=["main", "release"])
+        c["services"].append(util.OldBuildCanceller("only the newest", [(["tests"], branches)]))
+    """
 
     def __init__(
         self, name: str, filters: Any, branch_key: Callable[[Mapping[str, Any]], Any] | None = None
@@ -179,7 +185,15 @@ class OldBuildCanceller(Canceller):
 
 
 class FailingBuildsetCanceller(Canceller):
-    """Stops the rest of a buildset as soon as one of its builds has failed."""
+    """Stops the rest of a buildset as soon as one of its builds has failed.
+
+    Example::
+
+        any_branch = util.SourceStampFilter(branch_not_eq="main")
+        c["services"].append(
+            util.FailingBuildsetCanceller("no use to go on", [(["tests"], None, any_branch)])
+        )
+    """
 
     def __init__(self, name: str, filters: Any) -> None:
         super().__init__(name, filters, 2, "(builders to watch, builders to cancel, SourceStampFilter)")

@@ -16,7 +16,14 @@ from buildwright.schedulers.decisions import Fire, Inbox, Skip, State, Verdict, 
 
 
 class Dependent(Scheduler):
-    """Builds what its upstream scheduler has built with success."""
+    """Builds what its upstream scheduler has built with success.
+
+    Example::
+
+        commits = schedulers.SingleBranchScheduler("commits", branch="main", builderNames=["tests"])
+        packages = schedulers.Dependent("packages", upstream=commits, builderNames=["tests"])
+        c["schedulers"] += [commits, packages]
+    """
 
     default_reason = "downstream"
 

@@ -51,7 +51,20 @@ class ForceRefused(Exception):
 
 
 class ForceScheduler(Scheduler):
-    """Builds when somebody asks for it."""
+    """Builds when somebody asks for it.
+
+    Example::
+
+        c["schedulers"].append(
+            schedulers.ForceScheduler(
+                "force",
+                builderNames=["tests"],
+                buttonName="Build it now",
+                codebases=[util.CodebaseParameter("", branch=util.StringParameter("branch", default="main"))],
+                properties=[util.BooleanParameter("clean", "Begin with an empty directory", default=False)],
+            )
+        )
+    """
 
     default_reason = ""
 

@@ -18,6 +18,16 @@ from buildwright.schedulers.timed import Nightly
 class JanitorConfigurator:
     """Drops logs older than ``logHorizon`` and build data older than ``build_data_horizon`` (``timedelta``),
     at the times that Nightly's fields name.
+
+    Example::
+
+        from datetime import timedelta
+
+        c["configurators"].append(
+            util.JanitorConfigurator(
+                logHorizon=timedelta(weeks=8), build_data_horizon=timedelta(weeks=26), hour=3, dayOfWeek="sun"
+            )
+        )
     """
 
     def __init__(

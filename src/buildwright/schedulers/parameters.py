@@ -27,7 +27,20 @@ class Refused(ValueError):
 
 
 class BaseParameter(metaclass=Checked):
-    """One thing that a form asks for."""
+    """One thing that a form asks for.
+
+    Example::
+
+        class Version(util.BaseParameter):
+            type = "text"
+
+            def convert(self, item):
+                return item.removeprefix("v")
+
+
+        ask = [Version("version", "Version to build", default="1.0.0")]
+        c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["tests"], properties=ask))
+    """
 
     type: ClassVar[str] = ""
     spec_attributes: ClassVar[tuple[str, ...]] = (
@@ -141,7 +154,15 @@ class BaseParameter(metaclass=Checked):
 
 
 class FixedParameter(BaseParameter):
-    """A value that nobody can change: always the default."""
+    """A value that nobody can change: always the default.
+
+    Example::
+
+        ask = [util.FixedParameter("channel", default="beta")]
+        c["schedulers"].append(
+            schedulers.ForceScheduler("force-beta", builderNames=["tests"], properties=ask)
+        )
+    """
 
     type = "fixed"
 
@@ -154,7 +175,13 @@ class FixedParameter(BaseParameter):
 
 
 class StringParameter(BaseParameter):
-    """A line of text."""
+    """A line of text.
+
+    Example::
+
+        ask = [util.StringParameter("version", "Version to build", regex="[0-9.]+", default="1.0", size=10)]
+        c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["tests"], properties=ask))
+    """
 
     type = "text"
     spec_attributes = (*BaseParameter.spec_attributes, "size")
@@ -170,7 +197,13 @@ class StringParameter(BaseParameter):
 
 
 class TextParameter(StringParameter):
-    """Lines of text."""
+    """Lines of text.
+
+    Example::
+
+        ask = [util.TextParameter("notes", "Notes of the release", rows=8, cols=60)]
+        c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["tests"], properties=ask))
+    """
 
     type = "textarea"
     spec_attributes = (*StringParameter.spec_attributes, "cols", "rows")
@@ -184,7 +217,13 @@ class TextParameter(StringParameter):
 
 
 class FileParameter(TextParameter):
-    """The text of a file."""
+    """The text of a file.
+
+    Example::
+
+        ask = [util.FileParameter("settings", "A file of settings", maxsize=100_000)]
+        c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["tests"], properties=ask))
+    """
 
     type = "file"
 
@@ -193,7 +232,13 @@ class FileParameter(TextParameter):
 
 
 class IntParameter(StringParameter):
-    """A whole number."""
+    """A whole number.
+
+    Example::
+
+        ask = [util.IntParameter("jobs", "How many at a time", default=4)]
+        c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["tests"], properties=ask))
+    """
 
     type = "int"
     default = 0
@@ -209,7 +254,13 @@ class IntParameter(StringParameter):
 
 
 class BooleanParameter(BaseParameter):
-    """A check box. A form leaves it out when it isn't checked."""
+    """A check box. A form leaves it out when it isn't checked.
+
+    Example::
+
+        ask = [util.BooleanParameter("clean", "Begin with an empty directory", default=True)]
+        c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["tests"], properties=ask))
+    """
 
     type = "bool"
     default = False
@@ -226,7 +277,17 @@ class BooleanParameter(BaseParameter):
 
 
 class ChoiceStringParameter(BaseParameter):
-    """One of several texts, or with `multiple` some of them."""
+    """One of several texts, or with `multiple` some of them.
+
+    Example::
+
+        ask = [
+            util.ChoiceStringParameter(
+                "channel", "Where it goes", choices=["nightly", "beta", "stable"], default="nightly"
+            )
+        ]
+        c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["tests"], properties=ask))
+    """
 
     type = "list"
     spec_attributes = (*BaseParameter.spec_attributes, "choices", "strict")
@@ -261,6 +322,16 @@ class WorkerChoiceParameter(ChoiceStringParameter):
     """A worker, or any: of those that the scheduler's builders have, unless ``choices`` are given.
 
     The builders obey it with ``canStartBuild=util.enforceChosenWorker``.
+
+    Example::
+
+        ask = [util.WorkerChoiceParameter(label="Where")]
+        c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["chosen"], properties=ask))
+        c["builders"].append(
+            util.BuilderConfig(
+                "chosen", workernames=["linux"], factory=factory, canStartBuild=util.enforceChosenWorker
+            )
+        )
     """
 
     anySentinel = "-any-"
@@ -282,7 +353,16 @@ class WorkerChoiceParameter(ChoiceStringParameter):
 
 
 def enforce_chosen_worker(bldr: Any, workerforbuilder: Any, breq: Any) -> bool:  # noqa: ARG001
-    """A ``canStartBuild``: whether the request's property ``workername`` leaves it to this worker."""
+    """A ``canStartBuild``: whether the request's property ``workername`` leaves it to this worker.
+
+    Example::
+
+        c["builders"].append(
+            util.BuilderConfig(
+                "chosen", workernames=["linux"], factory=factory, canStartBuild=util.enforceChosenWorker
+            )
+        )
+    """
     chosen = breq.properties.getProperty("workername")
     return chosen is None or bool(chosen == workerforbuilder.worker.workername)
 
@@ -296,6 +376,11 @@ class InheritBuildParameter(ChoiceStringParameter):
     What is filled in goes before what is taken over, and that before the defaults; its `owner` becomes
     `orig_owner`. ``compatible_builds`` may choose among the newest builds of the scheduler's builders, a list
     of dicts with builder, number, results and properties; it gives those that fit. Without it all do.
+
+    Example::
+
+        ask = [util.InheritBuildParameter("like", "With the properties of")]
+        c["schedulers"].append(schedulers.ForceScheduler("again", builderNames=["tests"], properties=ask))
     """
 
     type = "inherit"
@@ -327,7 +412,16 @@ class InheritBuildParameter(ChoiceStringParameter):
 
 
 class UserNameParameter(StringParameter):
-    """Who forces the build; asked only when nobody is logged in."""
+    """Who forces the build; asked only when nobody is logged in.
+
+    Example::
+
+        c["schedulers"].append(
+            schedulers.ForceScheduler(
+                "force", builderNames=["tests"], username=util.UserNameParameter(label="You are:")
+            )
+        )
+    """
 
     type = "username"
     spec_attributes = (*StringParameter.spec_attributes, "need_email")
@@ -346,7 +440,20 @@ class UserNameParameter(StringParameter):
 
 
 class NestedParameter(BaseParameter):
-    """A group of parameters."""
+    """A group of parameters.
+
+    Example::
+
+        ask = [
+            util.NestedParameter(
+                "options",
+                "Options",
+                layout="vertical",
+                fields=[util.IntParameter("jobs", default=4), util.StringParameter("flags", default="-O2")],
+            )
+        ]
+        c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["tests"], properties=ask))
+    """
 
     type = "nested"
     spec_attributes = (*BaseParameter.spec_attributes, "layout", "columns")
@@ -394,7 +501,13 @@ ParameterGroup = NestedParameter
 
 
 class AnyPropertyParameter(NestedParameter):
-    """A property whose name is asked for, too."""
+    """A property whose name is asked for, too.
+
+    Example::
+
+        ask = [util.AnyPropertyParameter("extra", "Another property")]
+        c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["tests"], properties=ask))
+    """
 
     def __init__(self, name: str, label: str | None = None, **more: Any) -> None:
         fields = [StringParameter("name", "Name:"), StringParameter("value", "Value:")]
@@ -414,7 +527,13 @@ class AnyPropertyParameter(NestedParameter):
 
 
 class PatchParameter(NestedParameter):
-    """A difference to build with."""
+    """A difference to build with.
+
+    Example::
+
+        ask = util.CodebaseParameter("", patch=util.PatchParameter())
+        c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["tests"], codebases=[ask]))
+    """
 
     def __init__(self, name: str = "patch", label: str | None = None, **fields: Any) -> None:
         asked = {
@@ -429,7 +548,17 @@ class PatchParameter(NestedParameter):
 
 
 class CodebaseParameter(NestedParameter):
-    """What to build of one codebase."""
+    """What to build of one codebase.
+
+    Example::
+
+        ask = util.CodebaseParameter(
+            "",
+            branch=util.ChoiceStringParameter("branch", choices=["main", "release"], default="main"),
+            repository=util.FixedParameter("repository", default="https://git.example.org/project.git"),
+        )
+        c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["tests"], codebases=[ask]))
+    """
 
     spec_attributes = (*NestedParameter.spec_attributes, "codebase")
 

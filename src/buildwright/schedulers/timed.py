@@ -191,7 +191,14 @@ def skipped(first: int, last: int, outcome: str) -> Skip:
 
 
 class Periodic(Timed):
-    """Builds every so many seconds."""
+    """Builds every so many seconds.
+
+    Example::
+
+        c["schedulers"].append(
+            schedulers.Periodic("every-six-hours", builderNames=["tests"], periodicBuildTimer=6 * 60 * 60)
+        )
+    """
 
     def __init__(self, name: str, builderNames: Any, periodicBuildTimer: float, **arguments: Any) -> None:
         super().__init__(name, builderNames, **arguments)
@@ -216,7 +223,22 @@ class Periodic(Timed):
 
 
 class Nightly(Timed):
-    """Builds at the times of a cron expression."""
+    """Builds at the times of a cron expression.
+
+    Example::
+
+        c["schedulers"].append(
+            schedulers.Nightly(
+                "nightly",
+                builderNames=["tests"],
+                branch="main",
+                dayOfWeek="mon-fri",
+                hour=2,
+                minute=30,
+                onlyIfChanged=True,
+            )
+        )
+    """
 
     def __init__(
         self,

@@ -110,7 +110,14 @@ def _asked(job: TryJob) -> dict[str, Any]:
 
 
 class Try_Userpass(TryScheduler):  # noqa: N801 - Buildbot's name
-    """Builds what `buildwright try` sends."""
+    """Builds what `buildwright try` sends.
+
+    Example::
+
+        c["schedulers"].append(
+            schedulers.Try_Userpass("try", builderNames=["tests"], userpass=[("ann", "a password of hers")])
+        )
+    """
 
     def __init__(
         self,
@@ -131,7 +138,12 @@ class Try_Userpass(TryScheduler):  # noqa: N801 - Buildbot's name
 
 
 class Try_Jobdir(TryScheduler):  # noqa: N801 - Buildbot's name
-    """Builds the jobs that are put into a directory."""
+    """Builds the jobs that are put into a directory.
+
+    Example::
+
+        c["schedulers"].append(schedulers.Try_Jobdir("try-jobs", builderNames=["tests"], jobdir="jobs"))
+    """
 
     def __init__(self, name: str, builderNames: Any, jobdir: str, **common: Any) -> None:
         super().__init__(name, builderNames, **common)

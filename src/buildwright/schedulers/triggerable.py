@@ -49,11 +49,24 @@ class Triggered(Scheduler):
 
 
 class Triggerable(Triggered):
-    """Builds when a Trigger step says so."""
+    """Builds when a Trigger step says so.
+
+    Example::
+
+        c["schedulers"].append(schedulers.Triggerable("packages", builderNames=["tests"]))
+        factory.addStep(steps.Trigger(schedulerNames=["packages"], doStepIf=util.Property("package")))
+    """
 
 
 class NightlyTriggerable(Triggered, Nightly):
-    """Builds at the times of a cron expression what a Trigger step has asked for since the last time."""
+    """Builds at the times of a cron expression what a Trigger step has asked for since the last time.
+
+    Example::
+
+        c["schedulers"].append(
+            schedulers.NightlyTriggerable("publish", builderNames=["tests"], hour=[12, 20], minute=15)
+        )
+    """
 
     @property
     def wishes(self) -> Wishes:

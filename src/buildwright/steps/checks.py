@@ -13,7 +13,12 @@ ASKED_MOST = 80
 
 
 class Assert(BuildStep):
-    """Fails unless ``check``, rendered, is true."""
+    """Fails unless ``check``, rendered, is true.
+
+    Example::
+
+        factory.addStep(steps.Assert(util.Property("branch").in_(["main", "release"])))
+    """
 
     name = "Assert"
     restartable = True
@@ -38,7 +43,14 @@ class Assert(BuildStep):
 
 
 class LogRenderable(BuildStep):
-    """Writes what ``content`` is rendered to into the log ``Output``, for whoever wonders."""
+    """Writes what ``content`` is rendered to into the log ``Output``, for whoever wonders.
+
+    Example::
+
+        factory.addStep(
+            steps.LogRenderable(util.Interpolate("on %(prop:branch)s, for %(prop:owner:-nobody)s"))
+        )
+    """
 
     name = "LogRenderable"
     restartable = True

@@ -20,7 +20,14 @@ from buildwright.steps.shell import Tool
 
 
 class CMake(Tool):
-    """Runs ``cmake`` to configure a build: ``cmake -G generator -D name=value ... options path``."""
+    """Runs ``cmake`` to configure a build: ``cmake -G generator -D name=value ... options path``.
+
+    Example::
+
+        factory.addStep(
+            steps.CMake(path="../source", generator="Ninja", definitions={"CMAKE_BUILD_TYPE": "Release"})
+        )
+    """
 
     name = "cmake"
     haltOnFailure = True
@@ -61,6 +68,10 @@ class Cppcheck(Tool):
     """Runs ``cppcheck`` on ``source`` and counts what it reports by severity.
 
     Each severity has a log and a property ``cppcheck-SEVERITY``. Errors are a failure, others are warnings.
+
+    Example::
+
+        factory.addStep(steps.Cppcheck(source=["src", "tools"], enable=["warning", "performance"]))
     """
 
     name = "cppcheck"

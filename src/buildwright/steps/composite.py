@@ -55,6 +55,18 @@ class CompositeStepMixin(_Base):
 
     Paths are relative to the builder's directory at the worker; those of a file's content to the step's
     working directory. A command that fails ends the step with FAILURE, unless ``abandonOnFailure`` is false.
+
+    Example::
+
+        class Collect(steps.CompositeStepMixin, steps.BuildStep):
+            async def run(self):
+                await self.runMkdir("packages")
+                found = await self.runGlob("build/dist/*.whl")
+                self.setProperty("wheels", found)
+                return util.SUCCESS if found else util.WARNINGS
+
+
+        factory.addStep(Collect())
     """
 
     _remote_log: str | None = None

@@ -22,6 +22,14 @@ class DebPbuilder(WarningCountingShellCommand):
     The base system ``basetgz`` is made when it isn't there, and brought up to date when it is older than
     ``maxAge`` days; ``sudo`` must work for that. Without a ``mirror`` pbuilder takes the one of its own
     configuration.
+
+    Example::
+
+        factory.addStep(
+            steps.DebPbuilder(
+                distribution="bookworm", architecture="arm64", extrapackages=["ca-certificates"]
+            )
+        )
     """
 
     name = "pbuilder"
@@ -147,7 +155,16 @@ class DebPbuilder(WarningCountingShellCommand):
 
 
 class DebCowbuilder(DebPbuilder):
-    """Builds a package in a clean system with cowbuilder, whose base is a directory."""
+    """Builds a package in a clean system with cowbuilder, whose base is a directory.
+
+    Example::
+
+        factory.addStep(
+            steps.DebCowbuilder(
+                distribution="bookworm", architecture="amd64", mirror="https://deb.example.org/debian"
+            )
+        )
+    """
 
     name = "cowbuilder"
     pbuilder = "/usr/sbin/cowbuilder"
@@ -156,14 +173,26 @@ class DebCowbuilder(DebPbuilder):
 
 
 class UbuPbuilder(DebPbuilder):
-    """Builds a package for a release of Ubuntu, ``distribution``."""
+    """Builds a package for a release of Ubuntu, ``distribution``.
+
+    Example::
+
+        factory.addStep(
+            steps.UbuPbuilder(distribution="noble", architecture="amd64", components="main universe")
+        )
+    """
 
     distribution = None
     components = "main universe"
 
 
 class UbuCowbuilder(DebCowbuilder):
-    """Builds a package for a release of Ubuntu, ``distribution``, with cowbuilder."""
+    """Builds a package for a release of Ubuntu, ``distribution``, with cowbuilder.
+
+    Example::
+
+        factory.addStep(steps.UbuCowbuilder(distribution="noble", architecture="amd64"))
+    """
 
     distribution = None
     components = "main universe"
@@ -173,6 +202,15 @@ class DebLintian(Tool):
     """Runs ``lintian`` on ``fileloc``, a package or its ``.changes``; errors are a failure.
 
     ``suppressTags`` is a list of tags that don't count.
+
+    Example::
+
+        factory.addStep(
+            steps.DebLintian(
+                fileloc=util.Interpolate("%(prop:deb-changes)s"),
+                suppressTags=["initial-upload-closes-no-bugs"],
+            )
+        )
     """
 
     name = "lintian"

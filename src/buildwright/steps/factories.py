@@ -22,6 +22,16 @@ class GNUAutoconf(BuildFactory):
     """``configure``, ``make all``, ``make check``, ``make distcheck``; None leaves one out.
 
     ``reconf`` runs ``autoreconf -si`` before that, or the command that it is.
+
+    Example::
+
+        hello = util.GNUAutoconf(
+            steps.Git(repourl="https://git.example.org/hello.git"),
+            configureFlags=["--disable-nls"],
+            reconf=True,
+            distcheck=None,
+        )
+        c["builders"].append(util.BuilderConfig("hello", workernames=["linux"], factory=hello))
     """
 
     def __init__(
@@ -55,7 +65,13 @@ class GNUAutoconf(BuildFactory):
 
 
 class CPAN(BuildFactory):
-    """A Perl module: ``perl Makefile.PL``, ``make``, ``make test``."""
+    """A Perl module: ``perl Makefile.PL``, ``make``, ``make test``.
+
+    Example::
+
+        module = util.CPAN(steps.Git(repourl="https://git.example.org/perl-module.git"), perl="/usr/bin/perl")
+        c["builders"].append(util.BuilderConfig("perl", workernames=["linux"], factory=module))
+    """
 
     def __init__(self, source: Any, perl: str = "perl") -> None:
         super().__init__([source])
@@ -66,7 +82,17 @@ class CPAN(BuildFactory):
 
 
 class Distutils(BuildFactory):
-    """A Python package with a ``setup.py``: builds it, and runs ``test`` if that is given."""
+    """A Python package with a ``setup.py``: builds it, and runs ``test`` if that is given.
+
+    Example::
+
+        package = util.Distutils(
+            steps.Git(repourl="https://git.example.org/package.git"),
+            python="python3",
+            test=["python3", "-m", "unittest"],
+        )
+        c["builders"].append(util.BuilderConfig("package", workernames=["linux"], factory=package))
+    """
 
     def __init__(self, source: Any, python: str = "python", test: Any = None) -> None:
         super().__init__([source])
@@ -79,6 +105,13 @@ class Distutils(BuildFactory):
 class Trial(BuildFactory):
     """A Python package with a ``setup.py``, tested with Twisted's trial: all ``tests``, or with
     ``useTestCaseNames`` those of the files that have changed.
+
+    Example::
+
+        package = util.Trial(
+            steps.Git(repourl="https://git.example.org/package.git"), tests="package.test", randomly=True
+        )
+        c["builders"].append(util.BuilderConfig("trial", workernames=["linux"], factory=package))
     """
 
     def __init__(

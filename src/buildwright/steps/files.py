@@ -12,7 +12,12 @@ from buildwright.model.results import FAILURE, SUCCESS
 
 
 class MakeDirectory(BuildStep):
-    """Makes a directory, and those above it that are missing."""
+    """Makes a directory, and those above it that are missing.
+
+    Example::
+
+        factory.addStep(steps.MakeDirectory(dir="build/out"))
+    """
 
     name = "MakeDirectory"
     haltOnFailure = True
@@ -31,7 +36,12 @@ class MakeDirectory(BuildStep):
 
 
 class RemoveDirectory(BuildStep):
-    """Removes a directory with all that is in it. One that isn't there is removed already."""
+    """Removes a directory with all that is in it. One that isn't there is removed already.
+
+    Example::
+
+        factory.addStep(steps.RemoveDirectory(dir="build/out", alwaysRun=True))
+    """
 
     name = "RemoveDirectory"
     haltOnFailure = True
@@ -50,7 +60,12 @@ class RemoveDirectory(BuildStep):
 
 
 class CopyDirectory(BuildStep):
-    """Copies the content of a directory into another one, which is made if it isn't there."""
+    """Copies the content of a directory into another one, which is made if it isn't there.
+
+    Example::
+
+        factory.addStep(steps.CopyDirectory(src="build/out", dest="previous"))
+    """
 
     name = "CopyDirectory"
     haltOnFailure = True
@@ -81,7 +96,12 @@ class CopyDirectory(BuildStep):
 
 
 class FileExists(BuildStep):
-    """Fails unless there is a regular file of this name."""
+    """Fails unless there is a regular file of this name.
+
+    Example::
+
+        factory.addStep(steps.FileExists("build/dist/project.tar.gz", haltOnFailure=True))
+    """
 
     name = "FileExists"
     haltOnFailure = True

@@ -50,6 +50,14 @@ class Git(GitToolMixin, Source):
     ``mode`` is ``incremental`` (what the build has left stays, but for files of git's) or ``full`` with a
     ``method``: ``fresh`` (the default: all files that aren't git's are removed), ``clean`` (as fresh, but
     ignored ones stay), ``clobber`` (begin with nothing), ``copy`` (from a repository that is kept beside).
+
+    Example::
+
+        factory.addStep(
+            steps.Git(
+                repourl="https://git.example.org/project.git", mode="full", method="fresh", submodules=True
+            )
+        )
     """
 
     name = "git"

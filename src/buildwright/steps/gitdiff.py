@@ -26,6 +26,10 @@ class GitDiffInfo(ShellMixin, BuildStep):
     Its keys are ``source_file`` and ``target_file`` (``a/name``, ``b/name``, ``/dev/null``), ``is_binary``,
     ``is_rename`` and ``hunks``: first line and number of lines, ``ss``, ``sl`` in the source, ``ts``, ``tl``
     in the target.
+
+    Example::
+
+        factory.addStep(steps.GitDiffInfo(compareToRef="origin/main", dataName="diffinfo-main"))
     """
 
     name = "GitDiffInfo"

@@ -11,6 +11,10 @@ from buildwright.steps.git import Git
 class GitHub(Git):
     """Git for GitHub: of a pull request's merge, ``refs/pull/N/merge``, the newest is taken, since GitHub
     makes it anew whenever one of its sides changes, and forgets the old one.
+
+    Example::
+
+        factory.addStep(steps.GitHub(repourl="https://github.com/example/project.git"))
     """
 
     async def checkout(self, branch: str, revision: str | None, patch: Patch | None) -> int:
@@ -23,6 +27,10 @@ class GitHub(Git):
 class GitLab(Git):
     """Git for GitLab: a build of a merge request, which has the property ``target_branch``, gets the newest
     of the properties' ``source_branch`` from their ``source_git_ssh_url``.
+
+    Example::
+
+        factory.addStep(steps.GitLab(repourl="git@gitlab.example.org:tools/project.git"))
     """
 
     async def checkout(self, branch: str, revision: str | None, patch: Patch | None) -> int:
@@ -36,6 +44,10 @@ class GitLab(Git):
 class Gerrit(Git):
     """Git for Gerrit: gets the patch set of the event that led to the build, or the one that the property
     ``gerrit_change`` names as ``change/patchset``; its reference becomes the property ``gerrit_branch``.
+
+    Example::
+
+        factory.addStep(steps.Gerrit(repourl="ssh://ci@gerrit.example.org:29418/project", mode="full"))
     """
 
     async def checkout(self, branch: str, revision: str | None, patch: Patch | None) -> int:

@@ -65,6 +65,16 @@ class GitCommit(_GitStep):
     ``emptyCommits`` says what to do if they hold nothing new: ``disallow`` fails, ``ignore`` does nothing,
     ``create-empty-commit`` makes one all the same. Who commits says ``config``, as in
     ``config={"user.name": "CI", "user.email": "ci@example.org"}``, unless the worker's own git knows.
+
+    Example::
+
+        factory.addStep(
+            steps.GitCommit(
+                paths=["version.txt"],
+                messages=["Count the version up"],
+                config={"user.name": "CI", "user.email": "ci@example.org"},
+            )
+        )
     """
 
     name = "gitcommit"
@@ -119,7 +129,18 @@ class GitCommit(_GitStep):
 
 
 class GitTag(_GitStep):
-    """Tags the commit that is checked out; an ``annotated`` tag has ``messages``."""
+    """Tags the commit that is checked out; an ``annotated`` tag has ``messages``.
+
+    Example::
+
+        factory.addStep(
+            steps.GitTag(
+                tagName=util.Interpolate("nightly-%(prop:buildnumber)s"),
+                annotated=True,
+                messages=["As of tonight"],
+            )
+        )
+    """
 
     name = "gittag"
     renderables: ClassVar[tuple[str, ...]] = ("tagName", "messages")
@@ -164,7 +185,18 @@ class GitTag(_GitStep):
 
 
 class GitPush(_GitStep):
-    """Pushes a branch or a tag, or what a whole refspec says, to a repository."""
+    """Pushes a branch or a tag, or what a whole refspec says, to a repository.
+
+    Example::
+
+        factory.addStep(
+            steps.GitPush(
+                repourl="https://git.example.org/project.git",
+                branch="main",
+                auth_credentials=("ci", util.Secret("git-password")),
+            )
+        )
+    """
 
     name = "gitpush"
     renderables: ClassVar[tuple[str, ...]] = ("repourl", "branch")

@@ -53,6 +53,17 @@ class HTTPStep(BuildStep):
     they are 60 and 300. ``verify`` is true, false, or a file or directory of certificates; ``cert`` a file,
     or (certificate, key): both relative to the master's basedir. ``files`` has (name, content) or the content
     for each field.
+
+    Example::
+
+        factory.addStep(
+            steps.HTTPStep(
+                "https://issues.example.org/api/issues/7",
+                method="PUT",
+                json={"state": "built"},
+                headers={"Authorization": util.Interpolate("Bearer %(secret:issues-token)s")},
+            )
+        )
     """
 
     name = "HTTPStep"
@@ -267,39 +278,80 @@ class _Fixed(HTTPStep):
 
 
 class GET(_Fixed):
-    """Sends a GET request."""
+    """Sends a GET request.
+
+    Example::
+
+        factory.addStep(steps.GET("https://status.example.org/ready", timeout=30))
+    """
 
     verb = "GET"
     restartable = True
 
 
 class PUT(_Fixed):
-    """Sends a PUT request."""
+    """Sends a PUT request.
+
+    Example::
+
+        factory.addStep(
+            steps.PUT(
+                "https://registry.example.org/latest",
+                data=util.Property("got_revision"),
+                auth=("ci", "a token"),
+            )
+        )
+    """
 
     verb = "PUT"
 
 
 class POST(_Fixed):
-    """Sends a POST request."""
+    """Sends a POST request.
+
+    Example::
+
+        factory.addStep(
+            steps.POST(
+                "https://chat.example.org/hooks/ci",
+                json={"text": util.Interpolate("%(prop:buildername)s: build %(prop:buildnumber)s is ready")},
+            )
+        )
+    """
 
     verb = "POST"
 
 
 class DELETE(_Fixed):
-    """Sends a DELETE request."""
+    """Sends a DELETE request.
+
+    Example::
+
+        factory.addStep(steps.DELETE(util.Interpolate("https://preview.example.org/sites/%(prop:branch)s")))
+    """
 
     verb = "DELETE"
 
 
 class HEAD(_Fixed):
-    """Sends a HEAD request."""
+    """Sends a HEAD request.
+
+    Example::
+
+        factory.addStep(steps.HEAD("https://downloads.example.org/project.tar.gz"))
+    """
 
     verb = "HEAD"
     restartable = True
 
 
 class OPTIONS(_Fixed):
-    """Sends an OPTIONS request."""
+    """Sends an OPTIONS request.
+
+    Example::
+
+        factory.addStep(steps.OPTIONS("https://api.example.org/packages"))
+    """
 
     verb = "OPTIONS"
     restartable = True

@@ -29,7 +29,16 @@ _VARIABLE = re.compile(r"\$\{([0-9a-zA-Z_]*)\}")
 
 
 class MasterShellCommand(BuildStep):
-    """Runs ``command`` on the master, in its basedir or ``workdir``: text with a shell, a list as it is."""
+    """Runs ``command`` on the master, in its basedir or ``workdir``: text with a shell, a list as it is.
+
+    Example::
+
+        factory.addStep(
+            steps.MasterShellCommand(
+                command=["rsync", "-a", "public/", "www.example.org:/srv/project"], runtime_timeout=600
+            )
+        )
+    """
 
     name = "MasterShellCommand"
     haltOnFailure = True

@@ -59,6 +59,10 @@ class PyFlakes(_Linter):
     Issues are sorted into logs and properties: ``pyflakes-unused`` (imports), ``pyflakes-undefined`` (names),
     ``pyflakes-redefs``, ``pyflakes-import*`` and ``pyflakes-misc``. Undefined names are a failure, and so is
     a file that can't be parsed; others are warnings.
+
+    Example::
+
+        factory.addStep(steps.PyFlakes(command=["pyflakes", "src"], flunkOnFailure=False))
     """
 
     name = tool = "pyflakes"
@@ -96,6 +100,10 @@ class PyLint(_Linter):
     ``pylint-refactor``, ``pylint-warning``, ``pylint-error``, ``pylint-fatal``, ``pylint-info``. Errors are a
     failure, others are warnings. With ``store_results`` the messages are also kept as test results, in a set
     of the category ``code_issue``.
+
+    Example::
+
+        factory.addStep(steps.PyLint(command=["pylint", "--output-format=parseable", "project"]))
     """
 
     name = tool = "pylint"
@@ -148,6 +156,14 @@ class Sphinx(Tool):
 
     ``mode`` "full" builds everything anew; ``strict_warnings`` makes a warning a failure. ``defines`` are
     settings of ``conf.py`` (a name without a value: None), ``tags`` those of its ``only`` parts.
+
+    Example::
+
+        factory.addStep(
+            steps.Sphinx(
+                sphinx_sourcedir="docs", sphinx_builddir="docs/_build", strict_warnings=True, mode="full"
+            )
+        )
     """
 
     name = "sphinx"

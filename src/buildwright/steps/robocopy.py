@@ -20,6 +20,10 @@ class Robocopy(Tool):
     ``files`` names what to copy, ``recursive`` takes subdirectories along, ``mirror`` also removes what isn't
     in the source, ``move`` removes it from the source. What ``exclude_files`` (or ``exclude``) and
     ``exclude_dirs`` name is left out.
+
+    Example::
+
+        factory.addStep(steps.Robocopy(source="out", destination="S:/releases/nightly", mirror=True))
     """
 
     renderables: ClassVar[Sequence[str]] = (

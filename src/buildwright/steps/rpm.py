@@ -23,6 +23,10 @@ class RpmBuild(Tool):
 
     ``define`` is a dict of more macros. ``autoRelease`` counts a release up with each build, in a file of the
     builder's directory on the master; ``vcsRevision`` defines ``_revision`` as the property ``got_revision``.
+
+    Example::
+
+        factory.addStep(steps.RpmBuild(specfile="project.spec", dist=".el9", define={"channel": "nightly"}))
     """
 
     name = "rpmbuilder"
@@ -99,7 +103,12 @@ def _count_up(path: Path) -> int:
 
 
 class RpmLint(WarningCountingShellCommand):
-    """Runs ``rpmlint`` on ``fileloc``, a package or a directory of them; counts what it reports."""
+    """Runs ``rpmlint`` on ``fileloc``, a package or a directory of them; counts what it reports.
+
+    Example::
+
+        factory.addStep(steps.RpmLint(fileloc="RPMS", config="rpmlint.toml"))
+    """
 
     name = "rpmlint"
     flunkOnFailure = False
@@ -126,6 +135,15 @@ class Mock(Tool):
     """Runs ``mock`` in the chroot that its configuration calls ``root``; its logs are the step's.
 
     ``resultdir`` is relative to the step's working directory; by default it is mock's own.
+
+    Example::
+
+        class ListPackages(steps.Mock):
+            def words(self):
+                return [*super().words(), "--shell", "rpm -qa"]
+
+
+        factory.addStep(ListPackages(root="fedora-40-x86_64"))
     """
 
     name = "mock"
@@ -158,7 +176,12 @@ class Mock(Tool):
 
 
 class MockBuildSRPM(Mock):
-    """Makes a source package of ``spec`` and the directory ``sources``: ``mock --buildsrpm``."""
+    """Makes a source package of ``spec`` and the directory ``sources``: ``mock --buildsrpm``.
+
+    Example::
+
+        factory.addStep(steps.MockBuildSRPM(root="fedora-40-x86_64", spec="project.spec", sources="sources"))
+    """
 
     name = "mockbuildsrpm"
     description = "mock buildsrpm"
@@ -179,7 +202,14 @@ class MockBuildSRPM(Mock):
 
 
 class MockRebuild(Mock):
-    """Builds the source package ``srpm``: ``mock --rebuild``."""
+    """Builds the source package ``srpm``: ``mock --rebuild``.
+
+    Example::
+
+        factory.addStep(
+            steps.MockRebuild(root="fedora-40-x86_64", srpm=util.Property("srpm", default="p.src.rpm"))
+        )
+    """
 
     description = "mock rebuild"
     srpm: Any = None

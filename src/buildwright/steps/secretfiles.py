@@ -62,7 +62,18 @@ class RemoveWorkerFileSecret(CompositeStepMixin, BuildStep):
 
 
 class BuildFactory(builders.BuildFactory):
-    """The steps of a build, in their order."""
+    """The steps of a build, in their order.
+
+    Example::
+
+        packages = util.BuildFactory([steps.Git(repourl="https://git.example.org/project.git")])
+        packages.addStep(steps.ShellCommand(command=["make", "package"]))
+        packages.addSteps(
+            [steps.ShellCommand(command="upload --key key.pem out")],
+            withSecrets=[("key.pem", util.Secret("upload-key"))],
+        )
+        c["builders"].append(util.BuilderConfig("packages", workernames=["linux"], factory=packages))
+    """
 
     def addSteps(self, steps: Iterable[Any], withSecrets: Files | None = None) -> None:
         """Append several steps; ``withSecrets`` are files with secrets that are there while they run:

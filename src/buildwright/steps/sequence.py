@@ -20,6 +20,14 @@ class ShellArg:
 
     Its output goes to the log ``logname``, ``stdio`` by default. With ``alwaysRun`` it runs also when a
     command before it has ended the sequence.
+
+    Example::
+
+        clean = util.ShellArg(
+            command=["make", "clean"], logname="clean", flunkOnFailure=False, alwaysRun=True
+        )
+        check = util.ShellArg(command="make check", logname="check", haltOnFailure=True)
+        factory.addStep(steps.ShellSequence(commands=[check, clean]))
     """
 
     FLAGS: ClassVar[tuple[str, ...]] = (
@@ -77,6 +85,18 @@ class ShellSequence(ShellMixin, BuildStep):
     """Runs the commands of ``commands``, a list of :class:`ShellArg`, one after another.
 
     The step's result is the worst of what they contribute. ``workdir``, ``env`` and so on count for all.
+
+    Example::
+
+        factory.addStep(
+            steps.ShellSequence(
+                commands=[
+                    util.ShellArg(command=["make", "docs"], logname="docs", haltOnFailure=True),
+                    util.ShellArg(command="tar czf docs.tar.gz docs", logname="pack"),
+                ],
+                workdir="build",
+            )
+        )
     """
 
     renderables: ClassVar[Sequence[str]] = ("commands",)

@@ -13,7 +13,14 @@ from buildwright.model.results import FAILURE, SUCCESS
 
 
 class SetProperty(BuildStep):
-    """Sets one property."""
+    """Sets one property.
+
+    Example::
+
+        factory.addStep(
+            steps.SetProperty(property="label", value=util.Interpolate("build-%(prop:buildnumber)s"))
+        )
+    """
 
     name = "SetProperty"
     renderables: ClassVar[Sequence[str]] = ("property", "value")
@@ -32,7 +39,14 @@ class SetProperty(BuildStep):
 
 
 class SetProperties(BuildStep):
-    """Sets several properties: a dict, or something that renders to one."""
+    """Sets several properties: a dict, or something that renders to one.
+
+    Example::
+
+        factory.addStep(
+            steps.SetProperties({"channel": "nightly", "label": util.Interpolate("n%(prop:buildnumber)s")})
+        )
+    """
 
     name = "SetProperties"
     renderables: ClassVar[Sequence[str]] = ("properties",)
@@ -55,6 +69,10 @@ class SetPropertiesFromEnv(BuildStep):
 
     The worker's environment is the one that its process was started with. On a Windows worker the case of the
     names doesn't matter.
+
+    Example::
+
+        factory.addStep(steps.SetPropertiesFromEnv(variables=["HOME", "PROCESSOR_ARCHITECTURE"]))
     """
 
     name = "SetPropertiesFromEnv"
@@ -91,6 +109,12 @@ class SetPropertyFromCommand(ShellMixin, BuildStep):
 
     ``property`` gets the output (``strip``: without white space around it) if the command succeeds. Or
     ``extract_fn(rc, stdout, stderr)``, called in any case, gives a dict of properties.
+
+    Example::
+
+        factory.addStep(
+            steps.SetPropertyFromCommand(command=["git", "describe", "--tags"], property="version")
+        )
     """
 
     name = "setproperty"

@@ -31,7 +31,19 @@ class CommandStep(ShellMixin, BuildStep):
 
 
 class ShellCommand(CommandStep):
-    """Runs ``command``: text with the worker's shell, a list as it is. The exit code decides the result."""
+    """Runs ``command``: text with the worker's shell, a list as it is. The exit code decides the result.
+
+    Example::
+
+        factory.addStep(
+            steps.ShellCommand(
+                name="unit tests",
+                command=["python", "-m", "pytest", "-q"],
+                env={"LC_ALL": "C.UTF-8"},
+                timeout=600,
+            )
+        )
+    """
 
     name = "shell"
 
@@ -42,7 +54,12 @@ class ShellCommand(CommandStep):
 
 
 class Configure(ShellCommand):
-    """Runs ``./configure``; nothing can be built without it."""
+    """Runs ``./configure``; nothing can be built without it.
+
+    Example::
+
+        factory.addStep(steps.Configure(command=["./configure", "--prefix=/opt/project"]))
+    """
 
     name = "configure"
     haltOnFailure = True
@@ -52,7 +69,12 @@ class Configure(ShellCommand):
 
 
 class RemovePYCs(ShellCommand):
-    """Removes what Python has compiled, ``*.pyc``: it may outlive the sources that it was compiled from."""
+    """Removes what Python has compiled, ``*.pyc``: it may outlive the sources that it was compiled from.
+
+    Example::
+
+        factory.addStep(steps.RemovePYCs())
+    """
 
     name = "remove_pyc"
     description = "removing .pyc files"
@@ -76,7 +98,12 @@ class Tool(CommandStep):
 
 
 class TreeSize(Tool):
-    """Measures the working directory with all that is in it, into the property ``tree-size-KiB``."""
+    """Measures the working directory with all that is in it, into the property ``tree-size-KiB``.
+
+    Example::
+
+        factory.addStep(steps.TreeSize())
+    """
 
     name = "treesize"
     description = "measuring tree size"

@@ -17,6 +17,22 @@ class Source(ToolMixin, BuildStep):
 
     A step of one's own overrides ``run_vc(branch, revision, patch)``. It may be started again from its
     beginning at any time.
+
+    Example::
+
+        class Snapshot(steps.ShellMixin, steps.Source):
+            def __init__(self, url, **kwargs):
+                self.url = url
+                super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+
+            async def run_vc(self, branch, revision, patch):
+                fetch = f"curl --silent --fail {self.url}/{branch}.tar.gz | tar xz"
+                command = await self.makeRemoteShellCommand(command=fetch)
+                await self.runCommand(command)
+                return command.results()
+
+
+        factory.addStep(Snapshot("https://snapshots.example.org/project", workdir="build"))
     """
 
     haltOnFailure = True

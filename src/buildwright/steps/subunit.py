@@ -39,6 +39,12 @@ class SubunitShellCommand(ShellCommand):
     Each test has a result in the build's test results; what went wrong is in the log ``problems``. A failed
     test makes the step fail, and so do no tests at all with ``failureOnNoTests``; a stream that can't be read
     to its end is a warning.
+
+    Example::
+
+        factory.addStep(
+            steps.SubunitShellCommand(command=["stestr", "run", "--subunit"], failureOnNoTests=True)
+        )
     """
 
     description = "testing"

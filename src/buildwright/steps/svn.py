@@ -38,6 +38,12 @@ class SVN(WorkingCopy):
     default: all files that aren't Subversion's are removed, but for ``keep_on_purge``), ``clean`` (as fresh,
     but ignored ones stay), ``clobber`` (begin with nothing), ``copy`` and ``export`` (from a working copy
     that is kept beside).
+
+    Example::
+
+        factory.addStep(
+            steps.SVN(repourl="https://svn.example.org/project/trunk", mode="full", method="clean")
+        )
     """
 
     name = "svn"

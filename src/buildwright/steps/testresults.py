@@ -27,6 +27,10 @@ class TestResults(CompositeStepMixin, BuildStep):
     ``path`` is a file, a pattern like ``reports/*.xml``, or a list of those, in the step's working
     directory. ``format`` is one of ctest, junit, pytest, subunit, tap, trial; by default each file's content
     tells it. The step fails if a test failed, and warns if a report is missing or can't be read to its end.
+
+    Example::
+
+        factory.addStep(steps.TestResults(path="reports/*.xml", format="junit", alwaysRun=True))
     """
 
     __test__ = False  # pytest's sign: this is no test case

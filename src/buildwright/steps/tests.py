@@ -14,7 +14,12 @@ COUNTERS = ("total", "failed", "passed", "warnings")
 
 
 class Test(WarningCountingShellCommand):
-    """Runs ``make test``. A subclass that knows the numbers of tests tells them by ``setTestResults``."""
+    """Runs ``make test``. A subclass that knows the numbers of tests tells them by ``setTestResults``.
+
+    Example::
+
+        factory.addStep(steps.Test(command=["make", "check"], maxTime=1800))
+    """
 
     __test__ = False  # pytest's sign: this is no test case
 
@@ -92,7 +97,12 @@ def _how_many(numbers: bytes) -> int:
 
 
 class PerlModuleTest(Test):
-    """Runs ``prove`` on the tests of a Perl module, and counts them."""
+    """Runs ``prove`` on the tests of a Perl module, and counts them.
+
+    Example::
+
+        factory.addStep(steps.PerlModuleTest(command=["prove", "--lib", "lib", "-r", "t"]))
+    """
 
     command = ("prove", "--lib", "lib", "-r", "t")
 

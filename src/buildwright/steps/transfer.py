@@ -100,7 +100,17 @@ def _stamp(command: RemoteCommand) -> list[float] | None:
 
 
 class FileUpload(Upload):
-    """Copies a file from the worker to the master."""
+    """Copies a file from the worker to the master.
+
+    Example::
+
+        factory.addStep(
+            steps.FileUpload(
+                workersrc="dist/project.tar.gz",
+                masterdest=util.Interpolate("archive/project-%(prop:buildnumber)s.tar.gz"),
+            )
+        )
+    """
 
     name = "upload"
     renderables: ClassVar[Sequence[str]] = ("workersrc", "masterdest", "url", "urlText")
@@ -179,7 +189,14 @@ class _Download(Transfer):
 
 
 class FileDownload(_Download):
-    """Copies a file from the master to the worker."""
+    """Copies a file from the master to the worker.
+
+    Example::
+
+        factory.addStep(
+            steps.FileDownload(mastersrc="files/settings.toml", workerdest="settings.toml", mode=0o644)
+        )
+    """
 
     name = "download"
     renderables: ClassVar[Sequence[str]] = ("mastersrc", "workerdest")
@@ -213,7 +230,12 @@ class FileDownload(_Download):
 
 
 class StringDownload(_Download):
-    """Writes a text to a file at the worker."""
+    """Writes a text to a file at the worker.
+
+    Example::
+
+        factory.addStep(steps.StringDownload(util.Interpolate("%(prop:branch)s"), workerdest="branch.txt"))
+    """
 
     name = "string_download"
     renderables: ClassVar[Sequence[str]] = ("s", "workerdest")
@@ -248,7 +270,16 @@ class StringDownload(_Download):
 
 
 class JSONStringDownload(StringDownload):
-    """Writes a value as JSON to a file at the worker."""
+    """Writes a value as JSON to a file at the worker.
+
+    Example::
+
+        factory.addStep(
+            steps.JSONStringDownload(
+                {"channel": "nightly", "revision": util.Property("got_revision")}, workerdest="release.json"
+            )
+        )
+    """
 
     name = "json_download"
 
@@ -262,6 +293,10 @@ class JSONStringDownload(StringDownload):
 class JSONPropertiesDownload(StringDownload):
     """Writes the build's properties and source stamps as JSON to a file at the worker: ``{"properties":
     {name: value}, "sourcestamps": [...]}``.
+
+    Example::
+
+        factory.addStep(steps.JSONPropertiesDownload(workerdest="build-properties.json"))
     """
 
     name = "json_properties_download"

@@ -74,6 +74,10 @@ class Trial(Tool):
     a list of them, or with ``testChanges`` the Python files that the build's changes are about. ``jobs`` runs
     that many at a time; then there is a log ``test.N.log`` of each, otherwise one ``test.log``. Failures and
     errors are also in the log ``problems``.
+
+    Example::
+
+        factory.addStep(steps.Trial(tests="project.test", jobs=4, testpath="src"))
     """
 
     name = "trial"

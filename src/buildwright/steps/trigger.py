@@ -37,7 +37,22 @@ class _Wanted(NamedTuple):
 
 
 class Trigger(BuildStep):
-    """Triggers schedulers of the kind Triggerable, and may wait for what they start."""
+    """Triggers schedulers of the kind Triggerable, and may wait for what they start.
+
+    Example::
+
+        c["schedulers"].append(schedulers.Triggerable("packages", builderNames=["tests"]))
+        publish = util.BuildFactory(
+            [
+                steps.Trigger(
+                    schedulerNames=["packages"],
+                    waitForFinish=True,
+                    set_properties={"channel": util.Property("channel")},
+                )
+            ]
+        )
+        c["builders"].append(util.BuilderConfig("publish", workernames=["linux"], factory=publish))
+    """
 
     name = "trigger"
     renderables: ClassVar[Sequence[str]] = (

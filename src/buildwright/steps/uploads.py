@@ -72,6 +72,16 @@ class DirectoryUpload(_TreeUpload):
     """Copies a directory with all that is in it from the worker to the master.
 
     ``maxsize`` bounds the bytes of all its files together.
+
+    Example::
+
+        factory.addStep(
+            steps.DirectoryUpload(
+                workersrc="docs/_build/html",
+                masterdest=util.Interpolate("public/%(prop:branch)s"),
+                compress="gz",
+            )
+        )
     """
 
     name = "upload"
@@ -123,6 +133,12 @@ class MultipleFileUpload(_TreeUpload):
     for files, ``compress`` is for directories; ``maxsize`` bounds each of them. The first that can't be
     copied ends the step; if there is nothing to copy it is skipped. To do something when one or all of them
     are there, override :meth:`uploadDone` or :meth:`allUploadsDone`.
+
+    Example::
+
+        factory.addStep(
+            steps.MultipleFileUpload(workersrcs=["dist/*.whl", "report"], masterdest="archive", glob=True)
+        )
     """
 
     name = "upload"

@@ -191,7 +191,12 @@ class VisualStudio(Tool):
 
 
 class VC6(VisualStudio):
-    """Builds with Visual C++ 6: ``msdev``."""
+    """Builds with Visual C++ 6: ``msdev``.
+
+    Example::
+
+        factory.addStep(steps.VC6(projectfile="project.dsw", config="project - Win32 Release"))
+    """
 
     release = RELEASES["6"]
 
@@ -227,7 +232,14 @@ class _Devenv(VisualStudio):
 
 
 class VC7(_Devenv):
-    """Builds with Visual Studio .NET 2003."""
+    """Builds with Visual Studio .NET 2003.
+
+    Example::
+
+        factory.addStep(
+            steps.VC7(projectfile="project.sln", config="Release", useenv=True, INCLUDE=["D:/sdk/include"])
+        )
+    """
 
     release = RELEASES["7"]
 
@@ -248,7 +260,12 @@ class VC7(_Devenv):
 
 
 class VC8(_Devenv):
-    """Builds with Visual Studio 2005, for ``arch`` "x86" or "x64"."""
+    """Builds with Visual Studio 2005, for ``arch`` "x86" or "x64".
+
+    Example::
+
+        factory.addStep(steps.VC8(projectfile="project.sln", config="Release", arch="x64"))
+    """
 
     release = RELEASES["8"]
     renderables: ClassVar[Sequence[str]] = ("arch",)
@@ -281,44 +298,79 @@ class VC8(_Devenv):
 
 
 class VCExpress9(VC8):
-    """Builds with Visual C++ 2008 Express."""
+    """Builds with Visual C++ 2008 Express.
+
+    Example::
+
+        factory.addStep(steps.VCExpress9(projectfile="project.sln", config="Debug"))
+    """
 
     release = RELEASES["9"]
     program = "vcexpress"
 
 
 class VC9(VC8):
-    """Builds with Visual Studio 2008."""
+    """Builds with Visual Studio 2008.
+
+    Example::
+
+        factory.addStep(steps.VC9(projectfile="project.sln", config="Release", LIB=["D:/sdk/lib"]))
+    """
 
     release = RELEASES["9"]
 
 
 class VC10(VC9):
-    """Builds with Visual Studio 2010."""
+    """Builds with Visual Studio 2010.
+
+    Example::
+
+        factory.addStep(steps.VC10(projectfile="project.sln", config="Release", arch="x64"))
+    """
 
     release = RELEASES["10"]
 
 
 class VC11(VC10):
-    """Builds with Visual Studio 2012."""
+    """Builds with Visual Studio 2012.
+
+    Example::
+
+        factory.addStep(steps.VC11(projectfile="project.sln", config="Release", arch="x86"))
+    """
 
     release = RELEASES["11"]
 
 
 class VC12(VC11):
-    """Builds with Visual Studio 2013."""
+    """Builds with Visual Studio 2013.
+
+    Example::
+
+        factory.addStep(steps.VC12(projectfile="project.sln", config="Debug", mode="build"))
+    """
 
     release = RELEASES["12"]
 
 
 class VC14(VC12):
-    """Builds with Visual Studio 2015."""
+    """Builds with Visual Studio 2015.
+
+    Example::
+
+        factory.addStep(steps.VC14(projectfile="project.sln", config="Release", arch="x64"))
+    """
 
     release = RELEASES["14"]
 
 
 class VC141(VC14):
-    """Builds with Visual Studio 2017. From here on ``devenv`` sets its directories up by itself."""
+    """Builds with Visual Studio 2017. From here on ``devenv`` sets its directories up by itself.
+
+    Example::
+
+        factory.addStep(steps.VC141(projectfile="project.sln", config="Release", project="library"))
+    """
 
     release = RELEASES["2017"]
 
@@ -337,13 +389,23 @@ VS2017 = VC141
 
 
 class VS2019(VS2017):
-    """Builds with Visual Studio 2019."""
+    """Builds with Visual Studio 2019.
+
+    Example::
+
+        factory.addStep(steps.VS2019(projectfile="project.sln", config="Release", arch="x64"))
+    """
 
     release = RELEASES["2019"]
 
 
 class VS2022(VS2017):
-    """Builds with Visual Studio 2022."""
+    """Builds with Visual Studio 2022.
+
+    Example::
+
+        factory.addStep(steps.VS2022(projectfile="project.sln", config="Release|x64", mode="build"))
+    """
 
     release = RELEASES["2022"]
 
@@ -353,6 +415,10 @@ class MsBuild4(VisualStudio):
 
     ``defines`` are the preprocessor's, a list of "NAME" and "NAME=value". The environment is that of the
     ``vcvarsall.bat`` which the variable VCENV_BAT names.
+
+    Example::
+
+        factory.addStep(steps.MsBuild4(projectfile="project.sln", config="Release", platform="Win32"))
     """
 
     release = RELEASES["11"]
@@ -402,21 +468,38 @@ MsBuild = MsBuild4
 
 
 class MsBuild12(MsBuild4):
-    """Builds with Visual Studio 2013's ``msbuild``."""
+    """Builds with Visual Studio 2013's ``msbuild``.
+
+    Example::
+
+        factory.addStep(steps.MsBuild12(projectfile="project.sln", config="Release", platform="x64"))
+    """
 
     release = RELEASES["12"]
     vcenv_bat = r"${VS120COMNTOOLS}..\..\VC\vcvarsall.bat"
 
 
 class MsBuild14(MsBuild4):
-    """Builds with Visual Studio 2015's ``msbuild``."""
+    """Builds with Visual Studio 2015's ``msbuild``.
+
+    Example::
+
+        factory.addStep(steps.MsBuild14(projectfile="project.sln", config="Release", platform="Win32"))
+    """
 
     release = RELEASES["14"]
     vcenv_bat = r"${VS140COMNTOOLS}..\..\VC\vcvarsall.bat"
 
 
 class MsBuild141(MsBuild4):
-    """Builds with the ``msbuild`` of Visual Studio 2017, which is found by ``vswhere``."""
+    """Builds with the ``msbuild`` of Visual Studio 2017, which is found by ``vswhere``.
+
+    Example::
+
+        factory.addStep(
+            steps.MsBuild141(projectfile="project.sln", config="Debug", platform="x64", mode="build")
+        )
+    """
 
     release = RELEASES["2017"]
     vcenv_bat = r"VC\Auxiliary\Build\vcvarsall.bat"
@@ -435,12 +518,26 @@ MsBuild15 = MsBuild141
 
 
 class MsBuild16(MsBuild141):
-    """Builds with the ``msbuild`` of Visual Studio 2019."""
+    """Builds with the ``msbuild`` of Visual Studio 2019.
+
+    Example::
+
+        factory.addStep(steps.MsBuild16(projectfile="project.sln", config="Release", platform="x64"))
+    """
 
     release = RELEASES["2019"]
 
 
 class MsBuild17(MsBuild141):
-    """Builds with the ``msbuild`` of Visual Studio 2022."""
+    """Builds with the ``msbuild`` of Visual Studio 2022.
+
+    Example::
+
+        factory.addStep(
+            steps.MsBuild17(
+                projectfile="project.sln", config="Release", platform="x64", defines=["NIGHTLY=1"]
+            )
+        )
+    """
 
     release = RELEASES["2022"]

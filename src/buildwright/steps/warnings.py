@@ -148,6 +148,14 @@ class WarningCountingShellCommand(ShellCommand):
     line), or a ``suppressionFile`` at the worker with lines ``file : text : first-last``. For that
     ``warningExtractor(step, line, match)`` gives a warning's (file, line number, text); what
     ``directoryEnterPattern`` and ``directoryLeavePattern`` match says which directory the files are in.
+
+    Example::
+
+        factory.addStep(
+            steps.WarningCountingShellCommand(
+                name="lint", command=["make", "lint"], warningPattern=".*: (warning|note): ", maxWarnCount=20
+            )
+        )
     """
 
     name = "generic"
@@ -306,7 +314,12 @@ class WarningCountingShellCommand(ShellCommand):
 
 
 class Compile(WarningCountingShellCommand):
-    """Runs ``make all`` and counts its warnings; nothing can be tested without it."""
+    """Runs ``make all`` and counts its warnings; nothing can be tested without it.
+
+    Example::
+
+        factory.addStep(steps.Compile(command=["make", "-j4", "all"], maxWarnCount=100))
+    """
 
     name = "compile"
     haltOnFailure = True
