@@ -108,3 +108,12 @@ def test_an_object_store_that_cant_be_reached(resting: Master, tmp_path: Path) -
 
 def test_no_directory(tmp_path: Path) -> None:
     assert "there is no directory" in failed("doctor", tmp_path / "absent")
+
+
+def test_a_postgresql_database(resting: Master, postgres_store_url: str) -> None:
+    resting.configure(f"{CONFIG}c['db_url'] = {postgres_store_url!r}\n")
+    found = findings(resting)
+    assert "has schema" in texts(found["database"], "ok")
+    assert "0 wait" in texts(found["requests"], "ok")
+    resting.configure(f"{CONFIG}c['db_url'] = 'postgresql://127.0.0.1:1/ci'\n")
+    assert "can't be reached" in texts(findings(resting, code=1)["database"], "problem")
