@@ -1,8 +1,9 @@
 """Write docs/reference from the program itself: its keys, names, commands and paths.
 
-What a page says of one thing is the first paragraph of its docstring, or stands in the tables below, which
-must have an entry for each key that the program knows. `--check` writes nothing and tells which pages are
-not as they should be; a test runs it.
+What a page says of one thing is the first paragraph of its docstring and the example at the docstring's end,
+which tests/docs/test_examples.py loads and plays, or stands in the tables below, which must have an entry for
+each key that the program knows. `--check` writes nothing and tells which pages are not as they should be; a
+test runs it.
 """
 
 # ruff: noqa: SLF001 - the program's own tables are what is written down here
@@ -39,6 +40,7 @@ KEYS = {
     "builders": "A list of `util.BuilderConfig`.",
     "change_source": "A change source, or a list of them.",
     "codebases": "A list of `util.Codebase`: the repositories of projects, for the data API.",
+    "changeHorizon": "How many changes are kept: as `max_changes` of `retention`.",
     "codebaseGenerator": "A function of a change (as a dict) that gives its codebase's name.",
     "collapseRequests": "Whether waiting requests make room for newer ones: `True` (default), `False`, or a "
     "function `(master, builder, newer, older)`.",
@@ -59,6 +61,7 @@ KEYS = {
     "projects": "A list of `util.Project`; a builder names its own by `project`.",
     "properties": "Properties of every build: a dict.",
     "protocols": "Where workers connect; see below.",
+    "retention": "What is kept, and for how long: a `util.Retention`.",
     "revlink": "A function `(revision, repository)` that gives a link; by default links to GitHub, GitLab, "
     "Bitbucket and SourceForge.",
     "schedulers": "A list of schedulers.",
@@ -117,7 +120,12 @@ METHODS = {
     ("workers", "unpause"): "Give it builds again.",
 }
 # What a class takes out of the arguments of its base.
-REFUSED = {"JSONStringDownload": ("s",), "LocalWorker": ("password",)}
+REFUSED = {
+    **dict.fromkeys(("DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"), ("method",)),
+    "JSONPropertiesDownload": ("s",),
+    "JSONStringDownload": ("s",),
+    "LocalWorker": ("password",),
+}
 
 # -- configuration -----------------------------------------------------------------------------------------
 
@@ -164,11 +172,32 @@ def _described(texts: dict[str, str], known: Iterable[str]) -> list[tuple[str, s
 # -- names -------------------------------------------------------------------------------------------------
 
 
+HEAD = """\
+from buildwright.plugins import changes, schedulers, secrets, steps, util, worker
+
+c = BuildmasterConfig = {}
+c["workers"] = [worker.Worker("linux", "a password")]
+factory = util.BuildFactory()
+c["builders"] = [util.BuilderConfig("tests", workernames=["linux"], factory=factory)]
+c["schedulers"] = []
+c["change_source"] = []
+c["services"] = []
+c["configurators"] = []
+c["secretsProviders"] = [secrets.SecretInAFile("secrets")]
+c["www"] = {"port": 8010}
+"""
+"""What an example continues."""
+
+_EXAMPLE = re.compile(r"^Example::\n\n((?: {4}.*\n|\n)+)", re.MULTILINE)
+
+
 def names() -> str:
     text = (
         "# Names for configurations\n\n"
         "What `from buildwright.plugins import changes, schedulers, secrets, steps, util, worker` gives. "
         "Arguments after `*` go by name only; a default shown as `...` means that the argument isn't given.\n"
+        "\nThe examples continue this configuration, and use its names:\n\n"
+        f"```python title=master.cfg\n{HEAD}```\n"
     )
     for namespace, table in sorted(plugins.TABLE.items()):
         text += f"\n## {namespace}\n"
@@ -183,15 +212,54 @@ def names() -> str:
                 + f". Steps marked † also take {shell}.\n"
             )
         values = []
-        for name, module in sorted(table.items(), key=lambda item: item[0].lower()):
-            thing = getattr(importlib.import_module(module), name)
-            if inspect.isclass(thing) or inspect.isfunction(thing):
-                text += f"\n### {name}\n\n`{_signature(name, thing)}`{_marks(thing)}\n\n{_first(thing)}\n"
+        example_of_values = ""
+        for name in sorted(table, key=str.lower):
+            thing = named(namespace, name)
+            if other := alias_of(namespace, name):
+                text += f"\n### {name}\n\nAnother name of [{other}](#{other.lower()}).\n"
+            elif is_described(thing):
+                arguments = "" if is_instance(thing) else f"`{_signature(name, thing)}`{_marks(thing)}\n\n"
+                text += f"\n### {name}\n\n{arguments}{_first(thing)}\n" + _shown(example(namespace, name))
             else:
                 values.append((f"`{name}`", f"`{thing!r}`"))
+                example_of_values = example(namespace, name)
         if values:
-            text += "\n### Values\n\n" + _table(("name", "value"), values)
+            text += "\n### Values\n\n" + _table(("name", "value"), values) + _shown(example_of_values)
     return text
+
+
+def named(namespace: str, name: str) -> Any:
+    """What a name of the table stands for."""
+    return getattr(importlib.import_module(plugins.TABLE[namespace][name]), name.rpartition(".")[2])
+
+
+def alias_of(namespace: str, name: str) -> str | None:
+    """The name under which a class is described that also has this one."""
+    thing = named(namespace, name)
+    own = getattr(thing, "__name__", name)
+    known = inspect.isclass(thing) and own in plugins.TABLE[namespace] and own != name
+    return own if known and named(namespace, own) is thing else None
+
+
+def is_described(thing: Any) -> bool:
+    """Whether it has a docstring of its own; constants have none."""
+    return not is_instance(thing) or "__doc__" in getattr(thing, "__dict__", ())
+
+
+def is_instance(thing: Any) -> bool:
+    return not inspect.isclass(thing) and not inspect.isfunction(thing)
+
+
+def example(namespace: str, name: str) -> str:
+    """The lines after ``Example::`` in a docstring: the name's own, or for a constant its module's."""
+    thing = named(namespace, name)
+    holder = thing if is_described(thing) else importlib.import_module(plugins.TABLE[namespace][name])
+    found = _EXAMPLE.search(inspect.cleandoc(holder.__doc__ or "") + "\n")
+    return inspect.cleandoc(found[1]) + "\n" if found else ""
+
+
+def _shown(code: str) -> str:
+    return f"\n```python\n{code}```\n" if code else ""
 
 
 def _signature(name: str, thing: Any) -> str:

@@ -19,7 +19,7 @@ from buildwright.model.snapshot import Snapshot
 from buildwright.plugins import TABLE
 from buildwright.schedulers.force import ForceScheduler
 from buildwright.testing import Rehearsal
-from tools.make_reference import HEAD, alias_of, example, named
+from tools.make_reference import HEAD, alias_of, example, is_described, named
 
 NAMES = [(namespace, name) for namespace, table in TABLE.items() for name in table]
 FOOT = """
@@ -42,8 +42,7 @@ def test_it_has_an_example_that_works(name: tuple[str, str], tmp_path: Path) -> 
     if alias_of(namespace, own):
         return  # played under the name that it is described by
     thing = named(namespace, own)
-    described = inspect.isclass(thing) or inspect.isfunction(thing)
-    assert not described or f"{namespace}.{own}" in text, "the example is of something else"
+    assert not is_described(thing) or f"{namespace}.{own}" in text, "the example is of something else"
     (tmp_path / "secrets").mkdir(mode=0o700)
     for secret in SECRET.finditer(text):
         path = tmp_path / "secrets" / (secret[1] or secret[2])
