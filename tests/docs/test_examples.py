@@ -25,8 +25,11 @@ NAMES = [(namespace, name) for namespace, table in TABLE.items() for name in tab
 FOOT = """
 c["schedulers"].append(schedulers.ForceScheduler("foot", builderNames=[each.name for each in c["builders"]]))
 """
-# What commands have to print for their steps to go on.
-PRINTED = {"svn info --xml*": '<info><entry revision="7"><commit revision="7"/></entry></info>'}
+# What commands print, so that there is something to see for their steps.
+PRINTED = {
+    "*": "2 warnings, 1 of them new\n",
+    "svn info --xml*": '<info><entry revision="7"><commit revision="7"/></entry></info>',
+}
 SECRET = re.compile(r"Secret\(\"([\w-]+)\"\)|%\(secret:([\w-]+)\)s")
 
 

@@ -20,20 +20,20 @@ class LogObserver:
 
     Example::
 
-        class Size(util.LogObserver):
-            size = 0
+        class Errors(util.LogObserver):
+            characters = 0
 
-            def outReceived(self, text):
-                self.size += len(text)
-                self.step.setProgress("output", self.size)
+            def errReceived(self, text):
+                self.characters += len(text)
+
+            def finishReceived(self):
+                self.step.setProperty("complaints", self.characters)
 
 
         class Compile(steps.ShellCommand):
-            progressMetrics = ("output",)
-
             def __init__(self, **kwargs):
                 super().__init__(**kwargs)
-                self.addLogObserver("stdio", Size())
+                self.addLogObserver("stdio", Errors())
 
 
         factory.addStep(Compile(command=["make", "all"]))
@@ -122,15 +122,19 @@ class LogLineObserver(LogBlockObserver):
 
     Example::
 
-        class Warnings(util.LogLineObserver):
+        class Deprecations(util.LogLineObserver):
             def outLineReceived(self, line):
                 if "deprecated" in line:
                     self.step.setProperty("deprecated", line)
 
 
-        tests = steps.ShellCommand(command=["make", "check"])
-        tests.addLogObserver("stdio", Warnings())
-        factory.addStep(tests)
+        class Check(steps.ShellCommand):
+            def __init__(self, **kwargs):
+                super().__init__(**kwargs)
+                self.addLogObserver("stdio", Deprecations())
+
+
+        factory.addStep(Check(command=["make", "check"]))
     """
 
     stdoutDelimiter = "\n"

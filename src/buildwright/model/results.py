@@ -113,12 +113,14 @@ def status_to_string(result: int | None) -> str:
 
     Example::
 
-        @util.renderer
-        def so_far(props):
-            return util.statusToString(props.getBuild().results)
+        class Lint(steps.ShellCommand):
+            async def run(self):
+                result = await super().run()
+                self.setProperty("lint", util.statusToString(result))
+                return result
 
 
-        factory.addStep(steps.SetProperty(property="so_far", value=so_far, alwaysRun=True))
+        factory.addStep(Lint(command=["make", "lint"]))
     """
     if result is None:
         return "not finished"
