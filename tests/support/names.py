@@ -1,20 +1,23 @@
 """Which of Buildbot's names a test uses, and which it is named for.
 
 `docs/reference/buildbot-names.md` names a test for each name that works. So that this can't be wrong, each
-test is watched: what its configurations asked of `buildwright.plugins`, which keys they had, and which
-arguments their builders. A test that passes without what the page names it for fails. What passing tests used
-is left in pytest's cache, where `tools/make_names.py` finds tests for new names.
+test is watched: what its configurations asked of `buildwright.plugins`, which keys they had, which arguments
+their builders, and which steps ran in a build. A test that passes without what the page names it for fails.
+What passing tests used is left in pytest's cache, where `tools/make_names.py` finds tests for new names.
 """
 
 import json
 import os
 import re
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from buildwright import plugins
+from buildwright.builds.step import BuildStep
+from buildwright.builds.steprun import StepRun
 from buildwright.config import checks, loader
 from buildwright.config.context import Context
 from buildwright.model.builders import BuilderConfig, BuildFactory
@@ -26,6 +29,7 @@ _ROW = re.compile(r"^\| `(?P<name>[^`]+)` \| works \| `(?P<test>[^`]+)` \|$", re
 SHALLOW = ("tests/config/test_plugins.py", "tests/config/test_wrong_types.py", "tests/docs/")
 # A name that is only written into a configuration here is better shown elsewhere.
 WEAK = ("tests/config/", "tests/robust/", "tests/model/")
+ABOUT_MISTAKES = re.compile("wrong|mistake|refuse|unknown|fails")
 
 
 def claims(page: str) -> dict[str, str]:
@@ -38,6 +42,7 @@ class Watch:
 
     def __init__(self, page: str) -> None:
         self._keys: set[str] = set()
+        self._ran: set[type] = set()  # the steps that ran
         self._claimed: dict[str, set[str]] = {}
         for name, test in claims(page).items():
             self._claimed.setdefault(test, set()).add(name)
@@ -61,12 +66,20 @@ class Watch:
                 self._keys.discard("BuilderConfig(workername=)")
             return found
 
+        execute = StepRun.execute
+
+        def watched_execute(run: StepRun) -> Coroutine[Any, Any, int]:
+            self.ran(type(run.step))
+            return execute(run)
+
+        StepRun.execute = watched_execute  # type: ignore[assignment, method-assign]
         vars(loader)["check_keys"] = watched_keys
         checks.check_builders = watched_builders
 
     def begin(self) -> None:
         """A test begins: forget what those before have used."""
         self._keys.clear()
+        self._ran.clear()
         for namespace in plugins.TABLE:
             values: dict[str, Any] = vars(getattr(plugins, namespace))
             for name in [name for name in values if not name.startswith("_")]:
@@ -77,7 +90,19 @@ class Watch:
         names = set(self._keys)
         for namespace in plugins.TABLE:
             names |= _asked(namespace, getattr(plugins, namespace))
-        return names
+        return {name for name in names if self._has_run(name)}
+
+    def ran(self, step: type) -> None:
+        """A step of this class runs in a build."""
+        self._ran.add(step)
+
+    def _has_run(self, name: str) -> bool:
+        """Whether a step of this name, or a subclass of it, has run; what is no step needs not."""
+        namespace, _, bare = name.partition(".")
+        cls = vars(plugins.steps).get(bare) if namespace == "steps" else None
+        if not isinstance(cls, type) or not issubclass(cls, BuildStep):
+            return True
+        return any(issubclass(ran, cls) for ran in self._ran)
 
     def passed(self, item: pytest.Item) -> None:
         """A test has passed: AssertionError if it is named for what it doesn't use."""
@@ -92,7 +117,8 @@ class Watch:
         source = _source(item)
         for name in used:
             bare = re.sub(r"\W", " ", name.removeprefix("BuilderConfig")).split()[-1]
-            far = (item.nodeid.startswith(WEAK), not re.search(rf"\b{bare}\b", source), len(used))
+            weak = item.nodeid.startswith(WEAK) or ABOUT_MISTAKES.search(item.name) is not None
+            far = (weak, not re.search(rf"\b{bare}\b", source), len(used))
             candidate = far, item.nodeid
             if name not in self.best or candidate < self.best[name]:
                 self.best[name] = candidate
