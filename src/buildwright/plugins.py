@@ -27,6 +27,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "GerritEventLogPoller": "buildwright.changes.gerritlog",
         "GitHubPullrequestPoller": "buildwright.changes.github",
         "GitPoller": "buildwright.changes.gitpoller",
+        "HgPoller": "buildwright.changes.hgpoller",
         "PBChangeSource": "buildwright.changes.pb",
         "SVNPoller": "buildwright.changes.svnpoller",
     },
@@ -281,6 +282,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.changes.gerritstream import GerritChangeSource
         from buildwright.changes.github import GitHubPullrequestPoller
         from buildwright.changes.gitpoller import GitPoller
+        from buildwright.changes.hgpoller import HgPoller
         from buildwright.changes.pb import PBChangeSource
         from buildwright.changes.svnpoller import SVNPoller
 
