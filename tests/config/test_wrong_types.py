@@ -2,7 +2,7 @@
 argument's name and what it takes.
 """
 
-import importlib
+import functools
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +73,7 @@ SAYS_WHAT_IT_TAKES = (" must ", " takes ", " neither ")
 def classes() -> Iterator[tuple[str, type]]:
     for namespace, names in plugins.TABLE.items():
         for name, module in names.items():
-            found = getattr(importlib.import_module(module), name)
+            found = functools.reduce(getattr, name.split("."), getattr(plugins, namespace))
             if inspect.isclass(found) and module not in OF_STEPS and _takes_arguments(found):
                 yield f"{namespace}.{name}", found
 

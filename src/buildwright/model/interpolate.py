@@ -271,8 +271,8 @@ class WithProperties(Operators):
         )
     """
 
-    def __init__(self, fmtstring: str, *args: str, **lambda_subs: Any) -> None:
-        self.fmtstring = fmtstring
+    def __init__(self, fmtstring: Any, *args: str, **lambda_subs: Any) -> None:
+        self.fmtstring: str = fmtstring
         self.args = args
         self.lambda_subs = lambda_subs
         if not isinstance(fmtstring, str):
