@@ -84,3 +84,27 @@ async def test_what_the_configuration_forbids(
             await it.master.core.control().force("force", form, "ann", None)
         assert refused.value.message == {field: said}
         assert not await it.store.fetch(sa.select(schema.buildrequests.c.id))
+
+
+@pytest.mark.parametrize(
+    ("more", "problems"),
+    [
+        ({"branch": "Main"}, {"branch": "c['validation']['branch'] forbids 'Main'"}),
+        ({"revision": "HEAD~1"}, {"revision": "c['validation']['revision'] forbids 'HEAD~1'"}),
+        ({"properties": {"a-b": 1}}, {"properties": "c['validation']['property_name'] forbids 'a-b'"}),
+        ({}, None),
+    ],
+)
+async def test_what_it_forbids_of_changes(
+    more: dict[str, object], problems: dict[str, str] | None, tmp_path: Path
+) -> None:
+    async with rig(tmp_path, "sqlite:///state.sqlite", FORM, workers=()) as it:
+        params = {"author": "ann", "branch": "main", "revision": "ab12", "properties": {"x": 1}, **more}
+        add = it.master.core.control().add_change
+        if problems is None:
+            assert await add(params, None)
+            return
+        with pytest.raises(Refused) as refused:
+            await add(params, None)
+        assert refused.value.message == problems
+        assert not await it.store.fetch(sa.select(schema.changes.c.id))

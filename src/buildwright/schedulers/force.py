@@ -233,9 +233,8 @@ class ForceScheduler(Scheduler):
         """Note what c['validation'] forbids."""
 
         def look(kind: str, value: Any, field: str) -> None:
-            pattern = validation.get(kind)
-            if pattern is not None and isinstance(value, str) and not pattern.match(value):
-                problems.setdefault(field, f"c['validation'][{kind!r}] forbids {value!r}")
+            if why := forbidden(validation, kind, value):
+                problems.setdefault(field, why)
 
         for parameter, stamp in zip(self.codebase_parameters, stamps, strict=True):
             for key in ("branch", "revision"):
@@ -244,6 +243,14 @@ class ForceScheduler(Scheduler):
         for name, value in answers.items():
             look("property_name", name, name)
             look("property_value", value, name)
+
+
+def forbidden(validation: Mapping[str, re.Pattern[str]], kind: str, value: Any) -> str | None:
+    """Why c['validation'] forbids a value, or None if it doesn't."""
+    pattern = validation.get(kind)
+    if pattern is None or not isinstance(value, str) or pattern.match(value):
+        return None
+    return f"c['validation'][{kind!r}] forbids {value!r}"
 
 
 async def force(

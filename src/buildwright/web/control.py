@@ -14,13 +14,13 @@ from buildwright.changes.base import Intake
 from buildwright.changes.pb import PBChangeSource
 from buildwright.model.properties import SecretSource
 from buildwright.model.results import CANCELLED
-from buildwright.schedulers.force import ForceRefused, ForceScheduler, force
+from buildwright.schedulers.force import ForceRefused, ForceScheduler, forbidden, force
 from buildwright.schedulers.plan import PlanError
 from buildwright.schedulers.tries import Try_Userpass, start_try
 from buildwright.schedulers.tryjobs import BadJob, job_of
 from buildwright.store.base import Store
 from buildwright.store.units import control as units
-from buildwright.store.units.changes import add_changes
+from buildwright.store.units.changes import NewChange, add_changes
 from buildwright.store.units.claims import stop_request
 from buildwright.store.units.schedulers import enable
 from buildwright.web.errors import Refused
@@ -113,6 +113,7 @@ class StoreControl:
 
     async def add_change(self, params: Mapping[str, Any], key: str | None) -> int | None:
         change = change_of(params, key)
+        self._validate(change)
         source = await source_of(params, self._change_sources(), self._secret_source)
         if source is not None and source.prefix:
             change = replace(change, files=source.inside(list(change.files)))
@@ -121,6 +122,17 @@ class StoreControl:
         change = self._intake().prepare(change, has_codebase=params.get("codebase") is not None)
         [taken] = await self._store.run(add_changes([change], self._now_us()))
         return taken.changeid
+
+    def _validate(self, change: NewChange) -> None:
+        """Refuse what c['validation'] forbids."""
+        validation = self._validation()
+        looked_at = [("branch", "branch", change.branch), ("revision", "revision", change.revision)]
+        looked_at += [("property_name", "properties", name) for name in change.properties]
+        problems = {
+            field: why for kind, field, value in looked_at if (why := forbidden(validation, kind, value))
+        }
+        if problems:
+            raise Refused(problems)
 
     async def rebuild(
         self,
@@ -131,9 +143,7 @@ class StoreControl:
         from_failed: bool = False,
     ) -> Added | None:
         try:
-            return await self._store.run(
-                units.rebuild(buildid, self._now_us(), key, from_failed=from_failed)
-            )
+            return await self._store.run(units.rebuild(buildid, self._now_us(), key, from_failed=from_failed))
         except units.NothingFailed:
             raise Refused({"from": "the build has no failed step to go on from"}) from None
 
