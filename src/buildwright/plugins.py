@@ -87,6 +87,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "LogRenderable": "buildwright.steps.checks",
         "MakeDirectory": "buildwright.steps.files",
         "MasterShellCommand": "buildwright.steps.master",
+        "Mercurial": "buildwright.steps.mercurial",
         "Mock": "buildwright.steps.rpm",
         "MockBuildSRPM": "buildwright.steps.rpm",
         "MockRebuild": "buildwright.steps.rpm",
@@ -332,6 +333,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             HTTPStepNewStyle,
         )
         from buildwright.steps.master import MasterShellCommand
+        from buildwright.steps.mercurial import Mercurial
         from buildwright.steps.newstyle import (
             CompileNewStyle,
             ConfigureNewStyle,
