@@ -290,8 +290,8 @@ async def run(
 
     ``advice`` is for a command that isn't there.
     """
-    try:
-        process = await asyncio.create_subprocess_exec(
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -299,6 +299,13 @@ async def run(
             env=dict(environment),
             start_new_session=True,
         )
+    )
+    try:
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:  # it may run already, with children that nobody but us can end
+        with contextlib.suppress(OSError):
+            await _end(await starting)
+        raise
     except OSError as problem:
         raise PollError(f"{command[0]} can't be run: {problem.strerror}. {advice}") from None
     try:
@@ -307,9 +314,14 @@ async def run(
     except TimeoutError:
         raise PollError(f"{command[0]} took longer than {seconds:g} s and was ended.") from None
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        await _end(process)
     assert process.returncode is not None
     return process.returncode, out, err
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill a command and all it has started, if it still runs."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
