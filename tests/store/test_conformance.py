@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from buildwright.store.base import Store
 from buildwright.store.errors import StatementFailed, StoreStopped, Violation
 from buildwright.store.schema import builders, changes, workers
-from buildwright.store.unit import Bound, Hint, Statement, Work, insert, unit
+from buildwright.store.unit import Bound, Hint, Statement, Work, insert, single, unit
 from buildwright.store.urls import open_store
 from tests.store import units
 from tests.store.units import Refused
@@ -28,6 +28,25 @@ async def test_a_result_is_there_after_the_commit(store: Store) -> None:
     workerid = await store.run(units.add("one"))
     assert await store.read(units.version_of(workerid)) == 1
     assert await store.read(units.names()) == ["one"]
+
+
+async def test_a_unit_of_one_statement(store: Store, told: list[Hint]) -> None:
+    @single
+    def add(name: str) -> Work[int]:
+        ((workerid,),) = yield units.ADD(name=name)
+        yield Hint("workers", workerid)
+        return int(workerid)
+
+    @single
+    def add_twice() -> Work[None]:
+        yield units.ADD(name="two")
+        yield units.ADD(name="three")
+
+    ids = await asyncio.gather(*(store.run(add(f"w{number}")) for number in range(20)))
+    assert sorted(hint.id for hint in told) == sorted(ids)
+    with pytest.raises(TypeError, match="unit add_twice is marked as single"):
+        await store.run(add_twice())
+    assert len(await store.read(units.names())) == 20 + ("two" in await store.read(units.names()))
 
 
 async def test_rows_are_tuples_of_plain_values(store: Store) -> None:

@@ -211,7 +211,7 @@ UNITS: dict[str, Callable[[], Unit[Any]]] = {
     "what has failed": lambda: cancelling.failed_among(["waits-for-arm", "builder-02"]),
     "triggered": lambda: triggered.buildset_results([5, 6]),
     "note in the audit": lambda: audit.note(now_us=1, who="w", peer=None, method="m", target="t"),
-    "settle in the audit": lambda: audit.settle(5, "done", ""),
+    "settle in the audit": lambda: audit.settle([audit.Outcome(5, "done", "")]),
     "cut the audit": lambda: audit.cut(NOW, 20),
     "count of the audit": lambda: audit.count_before(5),
     "finished builds": lambda: retention.finished_builds(1, 1 << 40, 20),

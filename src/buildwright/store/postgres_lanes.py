@@ -77,7 +77,7 @@ class Lane:
         generator = job.unit.start()
         send = generator.send
         request: Any = None
-        begin = self.transactions
+        begin = self.transactions and not job.unit.single
         try:
             request = send(None)
             while True:

@@ -182,12 +182,19 @@ Work = Generator[Request, Any, R]
 class Unit(Generic[R_co]):
     """A unit of work with its arguments; :meth:`start` gives a fresh generator for every run of it."""
 
-    __slots__ = ("_args", "_function", "_kwargs", "name")
+    __slots__ = ("_args", "_function", "_kwargs", "name", "single")
 
     def __init__(
-        self, name: str, function: Callable[..., Work[R_co]], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        name: str,
+        function: Callable[..., Work[R_co]],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        single: bool = False,
     ) -> None:
         self.name = name
+        self.single = single
         self._function = function
         self._args = args
         self._kwargs = kwargs
@@ -208,6 +215,33 @@ def unit(function: Callable[P, Work[R]]) -> Callable[P, Unit[R]]:
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Unit[R]:
         return Unit(function.__name__.strip("_"), function, args, kwargs)
+
+    return make
+
+
+def single(function: Callable[P, Work[R]]) -> Callable[P, Unit[R]]:
+    """As :func:`unit`, for one that yields one statement: that is a transaction by itself, so PostgreSQL need
+    not be told of its begin and end. What it wants to refuse it refuses before its statement; a second one is
+    a TypeError.
+    """
+    name = function.__name__.strip("_")
+
+    def work(*args: P.args, **kwargs: P.kwargs) -> Work[R]:
+        generator = function(*args, **kwargs)
+        statements, answer = 0, None
+        while True:
+            try:
+                request = generator.send(answer)
+            except StopIteration as end:
+                return cast("R", end.value)
+            statements += not isinstance(request, Hint)
+            if statements > 1:
+                raise TypeError(f"unit {name} is marked as single, and yields a second statement")
+            answer = yield request
+
+    @functools.wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Unit[R]:
+        return Unit(name, work, args, kwargs, single=True)
 
     return make
 

@@ -31,11 +31,15 @@ class Api:
         self._audit = Audit(services.store, services.now_us)
 
     def add_routes(self, app: web.Application) -> None:
+        app.on_cleanup.append(self._stop)
         app.router.add_route("*", "/api", self.versions)
         app.router.add_route("*", "/api/", self.versions)
         for version in VERSIONS:
             app.router.add_route("*", f"/api/{version}", self.handle)
             app.router.add_route("*", f"/api/{version}/{{path:[\\s\\S]*}}", self.handle)
+
+    async def _stop(self, _app: web.Application) -> None:
+        await self._audit.written()
 
     async def versions(self, request: web.Request) -> web.Response:
         if request.method not in ("GET", "HEAD"):
@@ -74,6 +78,7 @@ class Api:
             return await rawdata.serve(target, params, parameters, self._services)
         if isinstance(target, Endpoint) and target.guarded:
             await authorize(request, self._services)
+            await self._audit.written()  # it is the audit that is guarded
         answer = await self.data.get(target, params, parameters)
         body = await encode_collection(answer.plural, answer.objects, answer.total)
         response = reply(body, compact=wants_compact(request))

@@ -1,11 +1,14 @@
 """The audit of what is asked over the data API: who, from where, what, of what, and what became of it.
 
-A call's entry is in the store before the call acts; if it can't be written, the call isn't made. Calls of
-callers whom nobody knows are entered too, but only some a minute: they must not be able to fill the disk.
+A call's entry is handed to the store before the call acts, and is there before it is answered: the two are
+written side by side, so that nobody waits longer for a build. Outcomes follow at once, those of one moment
+together; whoever reads the audit here sees them all. Calls of callers whom nobody knows are entered too, but
+only some a minute: they must not be able to fill the disk.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -35,11 +38,13 @@ class Audit:
         self._now_us = now_us
         self._minute = 0
         self._strangers = 0
+        self._outcomes: list[units.Outcome] = []
+        self._writing: asyncio.Task[None] | None = None
 
     async def asked(
         self, request: web.Request, who: str, method: str, path: str, params: Mapping[str, Any]
-    ) -> int:
-        """Enter a call that is about to act; gives the entry. Raises StoreError."""
+    ) -> asyncio.Future[int]:
+        """Enter a call that is about to act; gives the entry that is on its way."""
         unit = units.note(
             now_us=self._now_us(),
             who=who,
@@ -48,17 +53,37 @@ class Audit:
             target=f"/{path}",
             params=_json(params),
         )
-        return await self._store.run(unit)
+        noting = asyncio.get_running_loop().create_task(self._store.run(unit), name="audit")
+        noting.add_done_callback(_looked_at)
+        await asyncio.sleep(0)  # it is before the call in the store's queue
+        return noting
 
-    async def ended(self, entry: int, outcome: str, answer: Any) -> None:
+    async def ended(self, noting: asyncio.Future[int], outcome: str, answer: Any) -> None:
         """Enter a call's outcome. What has happened isn't undone because this can't be written."""
         text = answer if isinstance(answer, str) else _encode(answer)
         try:
-            await self._store.run(units.settle(entry, outcome, text[:LONGEST_ANSWER]))
+            entry = await noting
         except StoreError as error:
-            log.warning(
-                "the outcome of a call can't be entered", entry=entry, outcome=outcome, why=str(error)
-            )
+            log.warning("a call can't be entered", outcome=outcome, answer=text, why=str(error))
+            return
+        self._outcomes.append(units.Outcome(entry, outcome, text[:LONGEST_ANSWER]))
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write(), name="audit outcomes")
+
+    async def _write(self) -> None:
+        try:
+            while self._outcomes:
+                outcomes, self._outcomes = self._outcomes, []
+                await self._store.run(units.settle(outcomes))
+        except StoreError as error:
+            log.warning("outcomes of calls can't be entered", why=str(error))
+        finally:
+            self._writing = None
+
+    async def written(self) -> None:
+        """Return when the outcomes so far are in the store, or can't be."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
 
     async def refused(
         self, request: web.Request, who: str | None, method: str, path: str, params: Any, why: str
@@ -89,6 +114,12 @@ class Audit:
         if self._strangers == STRANGERS_A_MINUTE + 1:
             log.warning("many calls of strangers: the rest of this minute's are not in the audit")
         return self._strangers <= STRANGERS_A_MINUTE
+
+
+def _looked_at(noting: asyncio.Task[int]) -> None:
+    """A caller that went away doesn't ask what became of the entry."""
+    if not noting.cancelled():
+        noting.exception()
 
 
 def peer_of(request: web.Request) -> str:

@@ -1,6 +1,6 @@
 """Who asked for what: an entry per call that acts.
 
-An entry is written before anything is done, as ``asked``, and gets its outcome afterwards:
+An entry is written beside what is done, as ``asked``, and gets its outcome afterwards:
 
 - ``done``: it has happened;
 - ``refused``: nothing has;
@@ -10,12 +10,13 @@ An entry is written before anything is done, as ``asked``, and gets its outcome 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
 from buildwright.store import schema
-from buildwright.store.unit import Statement, Work, in_set, insert, unit
+from buildwright.store.unit import Statement, Work, in_set, insert, single, unit
 
 ASKED: Final = "asked"
 DONE: Final = "done"
@@ -67,7 +68,7 @@ _COUNT = Statement(
 )
 
 
-@unit
+@single
 def note(
     *,
     now_us: int,
@@ -93,10 +94,20 @@ def note(
     return int(entry)
 
 
-@unit
-def settle(entry: int, outcome: str, answer: str) -> Work[None]:
-    """Say what became of what an entry has asked for."""
-    yield _SETTLE(of=entry, to_outcome=outcome, to_answer=answer)
+class Outcome(NamedTuple):
+    """What became of what an entry has asked for."""
+
+    entry: int
+    outcome: str
+    answer: str
+
+
+@single
+def settle(outcomes: Sequence[Outcome]) -> Work[None]:
+    """Say what became of what some entries have asked for."""
+    yield _SETTLE.many(
+        {"of": each.entry, "to_outcome": each.outcome, "to_answer": each.answer} for each in outcomes
+    )
 
 
 @unit
