@@ -55,6 +55,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "Assert": "buildwright.steps.checks",
         "BuildStep": "buildwright.builds.step",
         "CMake": "buildwright.steps.cmake",
+        "CVS": "buildwright.steps.cvs",
         "Compile": "buildwright.steps.warnings",
         "CompileNewStyle": "buildwright.steps.newstyle",
         "CompositeStepMixin": "buildwright.steps.composite",
@@ -162,6 +163,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "AnyPropertyParameter": _PARAMETERS,
         "BaseParameter": _PARAMETERS,
         "BufferLogObserver": "buildwright.builds.observers",
+        "BasicBuildFactory": "buildwright.steps.factories",
+        "BasicSVN": "buildwright.steps.factories",
         "BooleanParameter": _PARAMETERS,
         "BuildFactory": "buildwright.steps.secretfiles",
         "BuilderConfig": "buildwright.model.builders",
@@ -197,6 +200,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "Properties": "buildwright.model.properties",
         "Project": "buildwright.model.projects",
         "Property": _RENDER,
+        "QuickBuildFactory": "buildwright.steps.factories",
         "RETRY": _RESULTS,
         "RemoteCommand": "buildwright.builds.commands",
         "Results": _RESULTS,
@@ -310,6 +314,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.checks import Assert, LogRenderable
         from buildwright.steps.cmake import CMake, Cppcheck
         from buildwright.steps.composite import CompositeStepMixin
+        from buildwright.steps.cvs import CVS
         from buildwright.steps.debian import (
             DebCowbuilder,
             DebLintian,
@@ -461,7 +466,15 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             WorkerChoiceParameter,
             enforceChosenWorker,
         )
-        from buildwright.steps.factories import CPAN, Distutils, GNUAutoconf, Trial
+        from buildwright.steps.factories import (
+            CPAN,
+            BasicBuildFactory,
+            BasicSVN,
+            Distutils,
+            GNUAutoconf,
+            QuickBuildFactory,
+            Trial,
+        )
         from buildwright.steps.secretfiles import BuildFactory
         from buildwright.steps.sequence import ShellArg
 

@@ -10,7 +10,9 @@ from typing import Any
 from buildwright.model.builders import BuildFactory
 from buildwright.model.errors import error
 from buildwright.steps.arguments import expect_dicts, expect_lists, expect_texts, expect_words
+from buildwright.steps.cvs import CVS
 from buildwright.steps.shell import Configure, ShellCommand
+from buildwright.steps.svn import SVN
 from buildwright.steps.tests import PerlModuleTest, Test
 from buildwright.steps.trial import Trial as TrialStep
 from buildwright.steps.warnings import Compile
@@ -62,6 +64,89 @@ class GNUAutoconf(BuildFactory):
             self.addStep(Test(command=["make", "check"] if test is _DEFAULT else test))
         if distcheck is not None:
             self.addStep(Test(command=["make", "distcheck"] if distcheck is _DEFAULT else distcheck))
+
+
+class BasicSVN(GNUAutoconf):
+    """A project of GNU autoconf's kind, from a Subversion repository.
+
+    Example::
+
+        c["builders"].append(
+            util.BuilderConfig(
+                "svn",
+                workernames=["linux"],
+                factory=util.BasicSVN("https://svn.example.org/project/trunk", configure="./configure"),
+            )
+        )
+    """
+
+    def __init__(
+        self,
+        svnurl: Any,
+        configure: str | Sequence[str] | None = None,
+        configureEnv: Mapping[str, Any] | None = None,
+        compile: Any = "make all",
+        test: Any = "make check",
+    ) -> None:
+        source = SVN(svnurl, mode="incremental")
+        super().__init__(source, configure, configureEnv, compile=compile, test=test, distcheck=None)
+
+
+class BasicBuildFactory(GNUAutoconf):
+    """A project of GNU autoconf's kind, from a CVS repository, each time from nothing; ``cvsCopy`` copies it
+    from a working copy that is kept.
+
+    Example::
+
+        c["builders"].append(
+            util.BuilderConfig(
+                "cvs",
+                workernames=["linux"],
+                factory=util.BasicBuildFactory(":pserver:anonymous@cvs.example.org:/cvsroot", "project"),
+            )
+        )
+    """
+
+    def __init__(
+        self,
+        cvsroot: Any,
+        cvsmodule: Any,
+        configure: str | Sequence[str] | None = None,
+        configureEnv: Mapping[str, Any] | None = None,
+        compile: Any = "make all",
+        test: Any = "make check",
+        cvsCopy: bool = False,
+    ) -> None:
+        source = CVS(cvsroot, cvsmodule, mode="full", method="copy" if cvsCopy else "clobber")
+        super().__init__(source, configure, configureEnv, compile=compile, test=test, distcheck=None)
+
+
+class QuickBuildFactory(GNUAutoconf):
+    """A project of GNU autoconf's kind, from a CVS repository, in what the last build has left.
+
+    Example::
+
+        c["builders"].append(
+            util.BuilderConfig(
+                "quick",
+                workernames=["linux"],
+                factory=util.QuickBuildFactory(":pserver:anonymous@cvs.example.org:/cvsroot", "project"),
+            )
+        )
+    """
+
+    def __init__(
+        self,
+        cvsroot: Any,
+        cvsmodule: Any,
+        configure: str | Sequence[str] | None = None,
+        configureEnv: Mapping[str, Any] | None = None,
+        compile: Any = "make all",
+        test: Any = "make check",
+        cvsCopy: bool = False,  # noqa: ARG002 - taken as Buildbot does; there is nothing to copy
+    ) -> None:
+        source = CVS(cvsroot, cvsmodule, mode="incremental")
+        super().__init__(source, configure, configureEnv, compile=compile, test=test, distcheck=None)
 
 
 class CPAN(BuildFactory):

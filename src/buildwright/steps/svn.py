@@ -24,7 +24,6 @@ from buildwright.steps.arguments import expect_flags, expect_lists, expect_texts
 from buildwright.steps.workingcopy import WorkingCopy
 
 DEPTHS = ("empty", "files", "immediates", "infinity")
-APART_IN = "source"  # where "copy" and "export" keep their working copy, beside the work directory
 
 _PEG = re.compile(r"@[^/@]*\Z")  # the revision that an address may end with
 # Another repository at the same address, or a working copy that can't be mended.
@@ -89,7 +88,7 @@ class SVN(WorkingCopy):
     def place(self) -> str:
         if not isinstance(self.repourl, str) or not self.repourl or self.repourl.startswith("-"):
             self.refuse(f"repourl must be the address of a directory, not {shown(self.repourl)}")
-        return APART_IN if self.how in ("copy", "export") else super().place()
+        return super().place()
 
     async def is_ours(self) -> bool:
         if not await self.pathExists(f"{self._dir}/{self.admin}"):
@@ -130,17 +129,12 @@ class SVN(WorkingCopy):
             self._run.log("stdio").addHeader(f"removing {len(paths)} files and directories\n")
             await self.runRemoteCommand("rmdir", {"paths": paths, "timeout": self.timeout})
 
-    async def arrange(self) -> None:
-        target = super().place()
-        if target == self._dir:
-            return
-        await self.runRmdir(target, timeout=self.timeout)
-        paths = {"from_path": self.build.path(self._dir), "to_path": self.build.path(target)}
+    async def take_over(self) -> None:
         if self.how == "copy":
-            await self.runRemoteCommand("cpdir", {**paths, "timeout": self.timeout})
-        else:
-            there = target if posixpath.isabs(target) else posixpath.relpath(target, self._dir)
-            await self.vc("export", "--quiet", "--", ".", there)
+            await super().take_over()
+            return
+        there = self.target if posixpath.isabs(self.target) else posixpath.relpath(self.target, self._dir)
+        await self.vc("export", "--quiet", "--", ".", there)
 
     async def got_revision(self) -> str:
         entry = await self._info()

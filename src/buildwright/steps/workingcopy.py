@@ -26,6 +26,8 @@ from buildwright.steps.source import Source
 from buildwright.steps.tool import Tail
 
 MODES = ("incremental", "full")
+APART_IN = "source"  # where a working copy is kept that isn't the work directory, beside it
+APART = ("copy", "export")  # the methods that have one
 
 
 class WorkingCopy(Source):
@@ -113,11 +115,24 @@ class WorkingCopy(Source):
 
     def place(self) -> str:
         """The working copy's directory."""
-        target: str = self.workdir or self.build.workdir
-        return target
+        return APART_IN if self.how in APART else self.target
+
+    @property
+    def target(self) -> str:
+        """The directory that is built."""
+        directory: str = self.workdir or self.build.workdir
+        return directory
 
     async def arrange(self) -> None:
         """Take the sources from the working copy to where they are built, if that is elsewhere."""
+        if self.target != self._dir:
+            await self.runRmdir(self.target, timeout=self.timeout)
+            await self.take_over()
+
+    async def take_over(self) -> None:
+        """Make the directory that is built, from the working copy."""
+        paths = {"from_path": self.build.path(self._dir), "to_path": self.build.path(self.target)}
+        await self.runRemoteCommand("cpdir", {**paths, "timeout": self.timeout})
 
     async def _get(self, branch: str, revision: str | None) -> None:
         """One try: the working copy as it is to be."""
@@ -141,7 +156,7 @@ class WorkingCopy(Source):
         return f"{self._dir}/{self.admin}/buildwright.patch"
 
     async def _apply(self, patch: Patch) -> None:
-        target = self.workdir or self.build.workdir
+        target = self.target
         keeps = target == self._dir  # else the next build doesn't see what was patched, but a new directory
         file = self._patch_file if keeps else f"{target}/.buildwright.patch"
         body = patch.body if patch.body.endswith(b"\n") else patch.body + b"\n"  # a form may have cut it off
