@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
-
 
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody listens on now."""
@@ -83,8 +81,7 @@ class Process:
 
     def cpu_seconds(self) -> float:
         """User and system time of all its threads, without its children's."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return time.clock_gettime(~self.pid << 3 | 2)  # how Linux numbers the processes' CPU clocks
 
     def rss(self) -> int:
         """Resident memory in bytes."""

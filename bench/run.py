@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.limits import LIMITS
-from bench.rows import builds, config, history, idle, latency, logs
+from bench.rows import builds, config, history, idle, latency, logs, steps
 from bench.sides import HERE, Ours, Peer, Side
 from bench.table import Figure, Measurement, Row
 
@@ -36,6 +36,7 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     *idle.MEASUREMENTS,
     *history.MEASUREMENTS,
     *config.MEASUREMENTS,
+    *steps.MEASUREMENTS,
 )
 RESULTS = HERE / "results"
 CACHE_SECONDS = 12 * 3600

@@ -4,7 +4,9 @@ acknowledged when.
 Records come in order without gap or repeat. Output goes to the step's logs, the result wakes the step.
 Whenever the build's writer makes a unit, this command adds how far its records are consumed by then; after
 the commit exactly that is acknowledged to the worker. So the worker drops a record only when all that
-follows from it is stored, and after a takeover it is resumed from the stored position.
+follows from it is stored, and after a takeover it is resumed from the stored position. Little output waits a
+moment for its unit, which it then mostly shares with the command's end; much of it doesn't, since the worker
+sends only so much unacknowledged.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from buildwright.builds.links import WorkerLink
 from buildwright.builds.writer import BuildWriter, Nowhere
 from buildwright.store.units.engine import ACKNOWLEDGE, KEEP_PARTIAL, SETTLE
 from buildwright_worker.protocol import Record, Result
+
+MUCH = 16 * 1024  # bytes of records
 
 
 class RunningCommand:
@@ -39,6 +43,7 @@ class RunningCommand:
         self._link = link
         self._next = next_record
         self._written = next_record  # what a unit that is made or committed says
+        self._waiting = 0  # bytes of records that no unit has been made for
         self._result = False
         self._settled = False
         self.error: Exception | None = None  # of the step's side of a transfer
@@ -56,11 +61,14 @@ class RunningCommand:
                 if log is not None:
                     data = log.put(kind, record.time_us, self.id, data)
                 command.collect(kind, data)
+                self._waiting += len(record.data)
             elif kind == "l":
+                self._waiting += len(record.data)
                 log = command.log_of(record.name)
                 if log is not None:
                     log.put("o", record.time_us, self.id, record.data)
             elif kind == "b":
+                self._waiting += len(record.data)
                 if command.blocks is not None and self.error is None:
                     try:
                         command.blocks.write(record.data)
@@ -77,8 +85,10 @@ class RunningCommand:
             # No unit of its own: what the step does next shares it.
             if not self.done.done():
                 self.done.set_result(None)
-        else:
+        elif self._waiting >= MUCH:
             self._writer.soon()
+        else:
+            self._writer.shortly()
 
     def pull(self, offset: int, length: int) -> None:
         blocks = self.command.blocks
@@ -107,6 +117,7 @@ class RunningCommand:
         if self._written == self._next:
             return
         upto, self._written = self._next, self._next
+        self._waiting = 0
         where: dict[str, Any] = {
             "of_stepid": self.request.stepid,
             "of_try": self.request.tries,

@@ -656,9 +656,18 @@ class StepRun:
                     each.show(stream, data)
 
     async def once(
-        self, key: str, function: Callable[..., Any], args: tuple[Any, ...], output: MasterOutput | None
+        self,
+        key: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        output: MasterOutput | None,
+        *,
+        answers: bool = True,
     ) -> Any:
-        """Work on the master, at most once per try."""
+        """Work on the master, at most once per try.
+
+        Without ``answers`` what came of it isn't stored: for a step that a takeover starts again anyway.
+        """
         with self._served():
             request = self._request(ONCE, key)
             if request is None:
@@ -690,8 +699,9 @@ class StepRun:
                 outcome = encode(value)
             except Unstorable as error:
                 raise TypeError(f"what once({key!r}) gave can't be stored: {error}") from error
-            self.writer.add(settled(request, outcome))
-            await self.writer.flush()
+            if answers:
+                self.writer.add(settled(request, outcome))
+                await self.writer.flush()
             return decode(outcome)
 
     async def trigger(

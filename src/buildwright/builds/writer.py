@@ -3,7 +3,7 @@
 The engine adds operations as things happen; they are committed when something must reach the outside (a
 command is sent, a build is finished), when records have to be acknowledged, or shortly after the last
 addition so that people see what goes on. So a step's end, the next step's start, its rendered arguments and
-its first command share a commit.
+its first command share a commit; so does the last output of a command that ends at once after it.
 
 Streams of data (logs, records to acknowledge, properties) are not added as they come: their owner is
 marked, and asked for its operations when the next unit is made. So however slow the store is, what came
@@ -32,6 +32,7 @@ from buildwright.store.unit import Fenced, Work
 from buildwright.store.units.engine import Operation, Part, write
 
 SHOW_AFTER = 0.05  # seconds after which added operations are committed even without a boundary
+FOLLOW_AFTER = 0.004  # seconds within which a command that has printed its last mostly ends
 
 log = structlog.get_logger(__name__)
 
@@ -114,6 +115,14 @@ class BuildWriter:
                 self._write(), name=f"write build {self.buildid}"
             )
 
+    def shortly(self) -> None:
+        """Begin to commit within FOLLOW_AFTER: what comes until then shares the unit."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + FOLLOW_AFTER
+        if self._failure is None and (self._timer is None or self._timer.when() > due):
+            self._cancel_timer()
+            self._timer = loop.call_at(due, self._show)
+
     async def flush(self) -> None:
         """Commit all that was added up to now. Raises Fenced when the build has another owner."""
         goal = self._asked
@@ -178,6 +187,8 @@ class BuildWriter:
                 self._broken()
         finally:
             self._busy = None
+        if self._timer is None:
+            self.soon()  # for what was added meanwhile, and whose time has come while it could only wait
 
     async def _commit(self, operations: list[Operation], said: dict[str, str]) -> list[Any]:
         while True:
@@ -213,6 +224,9 @@ class Nowhere:
         pass
 
     def soon(self) -> None:
+        pass
+
+    def shortly(self) -> None:
         pass
 
     async def flush(self) -> None:

@@ -10,7 +10,7 @@ Paths at the worker are relative to the step's working directory, those on the m
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -86,12 +86,17 @@ class Upload(Transfer):
                 self._run.runner.pin()
                 await self.runCommand(command)
                 if command.results() == SUCCESS:
-                    problem = await self.once("keep", file.keep, _stamp(command))
+                    problem = await self._keep(file.keep, _stamp(command))
                     if problem is not None:
                         return self.refuse(problem)
         except OSError as problem:
             return self.refuse(f"can't write {destination}: {problem.strerror}")
         return command.results()
+
+    async def _keep(self, keep: Callable[..., Any], *args: Any) -> str | None:
+        """Have what has arrived put in its place, unless the build has another owner by now."""
+        problem: str | None = await self._run.once("keep", keep, args, None, answers=False)
+        return problem
 
 
 def _stamp(command: RemoteCommand) -> list[float] | None:

@@ -58,7 +58,7 @@ class _TreeUpload(Upload):
                 self._run.runner.pin()
                 await self.runCommand(command)
                 if command.results() == SUCCESS:
-                    problem = await self.once("keep", tree.unpack)
+                    problem = await self._keep(tree.unpack)
                     if problem is not None:
                         return self.refuse(problem)
         except OSError as problem:
