@@ -28,7 +28,9 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "GitHubPullrequestPoller": "buildwright.changes.github",
         "GitPoller": "buildwright.changes.gitpoller",
         "HgPoller": "buildwright.changes.hgpoller",
+        "MaildirSource": "buildwright.changes.maildir",
         "PBChangeSource": "buildwright.changes.pb",
+        "SVNCommitEmailMaildirSource": "buildwright.changes.maildir",
         "SVNPoller": "buildwright.changes.svnpoller",
     },
     "schedulers": {
@@ -288,6 +290,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.changes.github import GitHubPullrequestPoller
         from buildwright.changes.gitpoller import GitPoller
         from buildwright.changes.hgpoller import HgPoller
+        from buildwright.changes.maildir import MaildirSource, SVNCommitEmailMaildirSource
         from buildwright.changes.pb import PBChangeSource
         from buildwright.changes.svnpoller import SVNPoller
 
