@@ -69,7 +69,7 @@ class MaildirSource(PollingChangeSource):
         name: str | None = None,
     ) -> None:
         kind = type(self).__name__
-        if not isinstance(maildir, str) or not maildir:
+        if not maildir:
             error(f"{kind}: maildir must be the path of a directory, not {shown(maildir)}")
             maildir = "?"
         super().__init__(
@@ -128,7 +128,7 @@ class MaildirSource(PollingChangeSource):
             when_us=None if when is None else int(when * US),
             properties=properties,
             identity=json.dumps(["maildir", self.name, name, digest]),
-            **{key: value for key, value in texts.items() if value},  # type: ignore[arg-type]
+            **{key: value for key, value in texts.items() if value},
         )
         return [change]
 
