@@ -22,6 +22,7 @@ need postgresql has_postgres
 need git command -v git
 need mercurial command -v hg
 need subversion command -v svnadmin
+need brz command -v bzr
 need cvs command -v cvs
 need patch command -v patch
 need openssh-client command -v ssh-keygen

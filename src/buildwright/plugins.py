@@ -56,6 +56,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     "steps": {
         "Assert": "buildwright.steps.checks",
         "BuildStep": "buildwright.builds.step",
+        "Bzr": "buildwright.steps.bzr",
         "CMake": "buildwright.steps.cmake",
         "CVS": "buildwright.steps.cvs",
         "Compile": "buildwright.steps.warnings",
@@ -314,6 +315,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
     class steps:  # noqa: N801 - a namespace
         from buildwright.builds.shell import ShellMixin
         from buildwright.builds.step import BuildStep
+        from buildwright.steps.bzr import Bzr
         from buildwright.steps.checks import Assert, LogRenderable
         from buildwright.steps.cmake import CMake, Cppcheck
         from buildwright.steps.composite import CompositeStepMixin
