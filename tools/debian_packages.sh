@@ -24,6 +24,7 @@ need mercurial command -v hg
 need subversion command -v svnadmin
 need brz command -v bzr
 need cvs command -v cvs
+need darcs command -v darcs
 need patch command -v patch
 need openssh-client command -v ssh-keygen
 need openssh-server test -x /usr/sbin/sshd

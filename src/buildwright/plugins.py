@@ -67,6 +67,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "CopyDirectory": "buildwright.steps.files",
         "Cppcheck": "buildwright.steps.cmake",
         "DELETE": "buildwright.steps.http",
+        "Darcs": "buildwright.steps.darcs",
         "DebCowbuilder": "buildwright.steps.debian",
         "DebLintian": "buildwright.steps.debian",
         "DebPbuilder": "buildwright.steps.debian",
@@ -320,6 +321,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.steps.cmake import CMake, Cppcheck
         from buildwright.steps.composite import CompositeStepMixin
         from buildwright.steps.cvs import CVS
+        from buildwright.steps.darcs import Darcs
         from buildwright.steps.debian import (
             DebCowbuilder,
             DebLintian,
