@@ -32,7 +32,8 @@ class Repository:
         for name, content in files.items():
             (self.path / name).write_text(content)
         self.darcs("record", "-q", "-l", "-a", "-m", "more", "-A", "ann", "--ignore-times")
-        return re.findall("hash='([0-9a-f]+)'", self.darcs("log", "--max-count=1", "--xml"))[0]
+        [found] = re.findall("hash='([0-9a-f]+)'", self.darcs("log", "--max-count=1", "--xml"))
+        return str(found)
 
 
 @pytest.fixture
