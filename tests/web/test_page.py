@@ -74,6 +74,7 @@ async def test_every_view_fits(
     )
     page = await context.new_page()
     page.on("pageerror", lambda error: faults.append(str(error)))
+    await execute(fresh.store, "UPDATE test_names SET name = 'tests.' || hex(zeroblob(60)) || '.' || id")
     for view, shown in [
         ("#/", "text=arm-board >> nth=0"),
         ("#/builders/2", "summary:text('force')"),
@@ -109,8 +110,20 @@ async def test_what_a_build_left_behind_is_shown(fresh: Server, page: Page) -> N
     fresh.bus.publish([Hint("test_result_sets", 290, "completed")])
     await page.wait_for_selector("li.failure:has-text('9 passed, 4 failed')")
     await page.goto(f"{fresh.url}/#/builds/1")
-    await page.wait_for_selector("h2:text('Steps')")
+    await page.wait_for_selector(f"h1:text-matches('#{await _number(fresh, 1)}$')")
     assert await page.locator("h2:text('Tests'):visible, h2:text('Data'):visible").count() == 0
+
+
+async def test_a_log_is_shown_as_a_terminal_shows_it_at_last(fresh: Server, page: Page) -> None:
+    printed = b"\x1b[1;31mred\x1b[0m\x1b]0;title\x07 herring\nreceived 4%\rreceived 100%\r\n"
+    await execute(
+        fresh.store, f"UPDATE logchunks SET content = x'{printed.hex()}', num_lines = 2 WHERE stream = 'o'"
+    )
+    await page.goto(f"{fresh.url}/#/builds/290")
+    shown = page.locator("pre:has-text('herring')")
+    text = await shown.inner_text()
+    assert text.index("red herring\nreceived 100%\n") > 0
+    assert "4%" not in text
 
 
 async def test_force_and_cancel(fresh: Server, page: Page) -> None:

@@ -5,6 +5,7 @@ import { left } from "./left.js";
 
 const TAIL = 200;
 const FAILED = [2, 4];
+const ESCAPES = /\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~]?)/g;
 const KINDS = { o: "", e: "stderr", h: "header" };
 
 export async function build(context, id) {
@@ -131,6 +132,11 @@ function logsOf(context, step) {
   };
 }
 
+// A line as a terminal shows it at last: without escape sequences, and of a line that was written over the last state.
+function readable(line) {
+  return line.replace(ESCAPES, "").replace(/\r+$/, "").replace(/^.*\r/, "");
+}
+
 function drawLog(context, log) {
   const text = h("pre", { tabindex: "0", "aria-label": `the end of ${log.name}` });
   const raw = `api/v2/logs/${log.logid}/raw`;
@@ -148,8 +154,8 @@ function drawLog(context, log) {
       const atEnd = text.scrollTop + text.clientHeight >= text.scrollHeight - 20;
       const lines = chunk.content.split("\n").slice(0, -1);
       text.replaceChildren(...lines.map((line) => (now.type === "s"
-        ? h("span", { class: KINDS[line[0]] }, `${line.slice(1)}\n`)
-        : `${line}\n`)));
+        ? h("span", { class: KINDS[line[0]] }, `${readable(line.slice(1))}\n`)
+        : `${readable(line)}\n`)));
       where.replaceChildren(
         first ? `the last ${TAIL} of ${count(now.num_lines, "line")}` : count(now.num_lines, "line"),
         " · ", h("a", { href: `${raw}_inline` }, "all of it"), " · ", h("a", { href: raw }, "download"),
