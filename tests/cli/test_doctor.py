@@ -37,7 +37,7 @@ def test_a_healthy_master(shared: Master) -> None:
     def well() -> Any:
         done = buildwright("doctor", cwd=shared.basedir)
         assert done.code == 0, done.out
-        return "all 1 are connected" in done.out and done.out
+        return "the only one is connected" in done.out and done.out
 
     out = eventually(well, "the local worker is connected")
     assert "No problems, " in out
@@ -114,6 +114,6 @@ def test_a_postgresql_database(resting: Master, postgres_store_url: str) -> None
     resting.configure(f"{CONFIG}c['db_url'] = {postgres_store_url!r}\n")
     found = findings(resting)
     assert "has schema" in texts(found["database"], "ok")
-    assert "0 wait" in texts(found["requests"], "ok")
+    assert "none waits" in texts(found["requests"], "ok")
     resting.configure(f"{CONFIG}c['db_url'] = 'postgresql://127.0.0.1:1/ci'\n")
     assert "can't be reached" in texts(findings(resting, code=1)["database"], "problem")

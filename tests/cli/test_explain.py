@@ -97,7 +97,7 @@ def test_everything_is_there_with_its_place(basedir: Path) -> None:
     assert when == {
         "quick": "waits for changes, until none has come for 60 s",
         "later": "follows quick",
-        "night": "comes by the clock: 0 4 * * *",
+        "night": "comes by the clock (0 4 * * *)",
         "forgotten": "waits for a step that triggers it",
         "force": "waits for somebody to ask",
         "who-knows": "waits for changes",

@@ -117,8 +117,8 @@ def test_a_change_starts_what_wants_it(basedir: Path) -> None:
         "lib": "follows the codebase 'lib', not ''",
         "broken": "a function of its own fails: AttributeError: "
         "'Change' object has no attribute 'no_such_thing'",
-        "night": "comes by the clock: 0 3 * * *",
-        "changed": "notes the change for its next time: comes by the clock: 0 3 * * *",
+        "night": "comes by the clock (0 3 * * *)",
+        "changed": "notes the change for its next time: comes by the clock (0 3 * * *)",
         "often": "comes every 600 s, counted from its last build",
         "after-night": "follows night, which starts nothing",
         "children": "waits for a step that triggers it",

@@ -321,7 +321,8 @@ async def _look_at_workers(store: Store, snapshot: Snapshot, is_running: bool) -
             of, f"of another version than {__version__}: {_some(older)}", "upgrade them, one by one"
         )
     if not missing and not paused and not older:
-        yield _ok(of, f"all {len(snapshot.workers)} are connected")
+        count = len(snapshot.workers)
+        yield _ok(of, "the only one is connected" if count == 1 else f"all {count} are connected")
 
 
 async def _look_at_requests(store: Store, snapshot: Snapshot, is_running: bool) -> AsyncIterator[Finding]:
@@ -355,7 +356,8 @@ async def _look_at_requests(store: Store, snapshot: Snapshot, is_running: bool) 
             all_well = False
             yield _warning(of, waiting + (f": {why}" if why else ""), "see the builder's page")
     if all_well:
-        yield _ok(of, f"{sum(row[1] for row in rows)} wait")
+        waits = sum(row[1] for row in rows)
+        yield _ok(of, f"{waits or 'none'} {'wait' if waits > 1 else 'waits'}")
 
 
 # -- logs ---------------------------------------------------------------------------------------------------

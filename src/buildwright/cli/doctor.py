@@ -40,7 +40,10 @@ def command(basedir: Path, as_json: bool) -> None:
         listed = [{"of": e.of, "level": e.level.value, "text": e.text, "do": e.do} for e in found]
         print(json.dumps({"problems": problems, "warnings": warnings, "findings": listed}, indent=2))
     else:
-        click.echo(f"{problems or 'No'} problem{'' if problems == 1 else 's'}, {warnings} warnings.")
+        click.echo(
+            f"{problems or 'No'} problem{'' if problems == 1 else 's'}, "
+            f"{warnings or 'no'} warning{'' if warnings == 1 else 's'}."
+        )
     if problems:
         raise click.exceptions.Exit(1)
 

@@ -54,7 +54,9 @@ def _commas(
 
 
 @click.command(name="try")
-@click.option("-b", "--builder", "builders", multiple=True, help="A builder to try; all of the scheduler's.")
+@click.option(
+    "-b", "--builder", "builders", multiple=True, help="A builder to try; else all of the scheduler's."
+)
 @click.option("--scheduler", help="The Try_Userpass to use, if there are several.")
 @click.option(
     "-p",
@@ -76,7 +78,9 @@ def _commas(
 @click.option(
     "--diff", "patch", type=click.File("rb"), help="A file with the difference; - is standard input."
 )
-@click.option("--patchlevel", type=click.IntRange(0), help="Leading path elements to strip from --diff: 0.")
+@click.option(
+    "--patchlevel", type=click.IntRange(0), help="Leading path elements to strip from --diff; else 0."
+)
 @click.option(
     "--vc", type=click.Choice(checkout.SYSTEMS), help="The working copy's system; else it is found."
 )

@@ -157,7 +157,7 @@ def waits_for(scheduler: Scheduler) -> str:
     if isinstance(scheduler, Periodic):
         return f"comes every {scheduler.periodicBuildTimer:g} s, counted from its last build"
     if isinstance(scheduler, Nightly):
-        return f"comes by the clock: {scheduler.due_points.cron.expression}"
+        return f"comes by the clock ({scheduler.due_points.cron.expression})"
     if scheduler.wishes.changes:
         return "waits for changes"
     return f"is a {type(scheduler).__name__}, which neither changes nor the clock start"
