@@ -247,9 +247,7 @@ async def _rebuild(call: Call) -> list[Any]:
     if begin not in (None, "failed"):
         raise RpcError(INVALID_PARAMS, "'from' must be 'failed', or left out", 400)
     return _added(
-        await call.services.control.rebuild(
-            call.thing, call.owner, call.key, from_failed=begin == "failed"
-        ),
+        await call.services.control.rebuild(call.thing, call.owner, call.key, from_failed=begin == "failed"),
         "there is no such build",
     )
 
