@@ -2,7 +2,7 @@
 
 import pytest
 
-from buildwright.builds import distributor, steprun
+from buildwright.builds import distributor, stepwaits
 from buildwright.model.results import (
     CANCELLED,
     EXCEPTION,
@@ -432,7 +432,7 @@ builder("b", Files(name="files"))
 async def test_interrupting_a_wait_of_ones_own(
     start: Start, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(steprun, "INTERRUPT_SECONDS", 0.2)
+    monkeypatch.setattr(stepwaits, "INTERRUPT_SECONDS", 0.2)
     it = await start(
         f"""
 import asyncio

@@ -25,11 +25,13 @@ from typing import Any
 
 import structlog
 
+from buildwright.builds.assignment import Assignment, Resumed, steps_fingerprint
 from buildwright.builds.choosing import Choosing, Failed
 from buildwright.builds.collapse import collapsed
 from buildwright.builds.links import WorkerLink
 from buildwright.builds.lockwaits import LockWaits
-from buildwright.builds.runner import Assignment, BuildRunner, Resumed, steps_fingerprint, wanted_locks
+from buildwright.builds.lockwants import wanted_locks
+from buildwright.builds.runner import BuildRunner
 from buildwright.builds.services import BuildServices
 from buildwright.builds.sources import source_stamps
 from buildwright.model.asking import within

@@ -19,8 +19,9 @@ from buildwright.store.units.logs import LogState, add_log_work
 
 
 class LogSet:
-    """The logs of a step. ``error`` is the first failure of one of its observers; ``encoding`` is what the
-    step says of its commands' output, None if it says nothing.
+    """The logs of a step. ``error`` is the first failure of one of its observers.
+
+    ``encoding`` gives what the step says of its commands' output, None if it says nothing.
     """
 
     def __init__(
@@ -29,16 +30,17 @@ class LogSet:
         services: BuildServices,
         writer: BuildWriter | Nowhere,
         mask: Callable[[bytes], bytes],
+        encoding: Callable[[], Encoding | None],
         tries: int,
         stored: Sequence[LogRow],
     ) -> None:
         self.logs: dict[str, StepLog] = {}
         self.error: Exception | None = None
-        self.encoding: Encoding | None = None
         self._stepid = stepid
         self._services = services
         self._writer = writer
         self._mask = mask
+        self._encoding = encoding
         self._origin = _origin(tries)  # of what the step's own code writes in this try
         self._stored = {found.name: found for found in stored}
         self._own_bytes: dict[int, dict[str, int]] = {}
@@ -80,7 +82,7 @@ class LogSet:
             state,
             own,
             self._observer_failed,
-            transcoder(encoding or self.encoding or self._services.snapshot.log_encoding),
+            transcoder(encoding or self._encoding() or self._services.snapshot.log_encoding),
             self._limit(kind, state),
         )
         for observer in self._observers.get(name, ()):

@@ -1,9 +1,10 @@
 """One build: its steps one after another, from the claim or from where the store says it is, to its end.
 
-The runner owns the build's writer and the current step. A build that is taken over is loaded from the store
-(:class:`Resumed`): finished steps count with their results, the unfinished one is run again and answered
-from its journal. Steps that finished steps had added are found by running those again, from their journal
-alone.
+The runner owns the build's writer, its :class:`~buildwright.builds.plan.Plan`, the current step and the
+:class:`~buildwright.builds.outcome.Outcome` so far. A build that is taken over is loaded from the store
+(:class:`~buildwright.builds.assignment.Resumed`): finished steps count with their results, the unfinished
+one is run again and answered from its journal. Steps that finished steps had added are found by running
+those again, from their journal alone.
 
 A build ends with a result, stored in one unit with its last step's end, its request and buildset; or it is
 dropped, without a word, when it has another owner.
@@ -13,100 +14,43 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Protocol
 
 import structlog
 
+from buildwright.builds.assignment import Assignment, Resumed
 from buildwright.builds.build import Build, BuildBuilder, BuildWorker
+from buildwright.builds.buildproperties import BuildProperties
+from buildwright.builds.buildsecrets import BuildSecrets
 from buildwright.builds.links import WorkerLink
+from buildwright.builds.lockwants import step_locks
 from buildwright.builds.losing import lose_builds
-from buildwright.builds.noticing import Abort, LocksRefused
+from buildwright.builds.noticing import Abort
+from buildwright.builds.outcome import Outcome, Stop
+from buildwright.builds.plan import Plan, Planned
 from buildwright.builds.rebuilding import done_for
-from buildwright.builds.running import RunningCommand
 from buildwright.builds.services import BuildServices
-from buildwright.builds.step import NAME_MOST, BuildStep
+from buildwright.builds.step import BuildStep
 from buildwright.builds.steprun import StepRun
-from buildwright.builds.writer import BuildWriter
+from buildwright.builds.writer import BuildWriter, Nowhere
 from buildwright.model.asking import Misbehaved, ask, within
-from buildwright.model.builders import BuilderConfig, StepSpec
-from buildwright.model.locks import LockAccess
-from buildwright.model.precedence import build_properties
+from buildwright.model.builders import StepSpec
 from buildwright.model.properties import Properties
 from buildwright.model.renderable import is_plain, render
-from buildwright.model.results import (
-    CANCELLED,
-    EXCEPTION,
-    RETRY,
-    SKIPPED,
-    SUCCESS,
-    WARNINGS,
-    Results,
-    contribution,
-    worst_status,
-)
-from buildwright.model.secrets import SecretUnavailable
-from buildwright.model.sources import SourceStamp
+from buildwright.model.results import CANCELLED, EXCEPTION, RETRY, SKIPPED, SUCCESS
 from buildwright.model.text import storable
-from buildwright.model.workers import WorkerConfig
 from buildwright.store.errors import StoreError
-from buildwright.store.unit import Fenced, Hint
-from buildwright.store.units.attach import Entry, LogRow, OpenBuild, StepRow
-from buildwright.store.units.claims import Waiting, finish_build_work
+from buildwright.store.unit import Fenced
+from buildwright.store.units.attach import StepRow
+from buildwright.store.units.claims import finish_build_work
 from buildwright.store.units.control import stop_of
-from buildwright.store.units.engine import KEEP_PROPERTIES_BEFORE, PIN
+from buildwright.store.units.engine import PIN
 from buildwright.store.units.locks import Want
 from buildwright.store.units.rebuilding import Done
-from buildwright_worker.protocol import Masker
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Resumed:
-    """What the store knows of a build to go on with."""
-
-    build: OpenBuild
-    steps: Sequence[StepRow]
-    journal: Sequence[Entry] = ()
-    logs: Sequence[LogRow] = ()
-
-
-@dataclass(slots=True)
-class Assignment:
-    """A claimed build: what it is, for whom, on which worker."""
-
-    buildid: int
-    number: int
-    attempt: int
-    request: Waiting
-    stamps: Sequence[SourceStamp]
-    builderid: int
-    builder: BuilderConfig
-    worker: WorkerConfig
-    holds_locks: bool
-    resumed: Resumed | None = None
-
-
-@dataclass(slots=True)
-class _Planned:
-    """A step that is yet to run. ``configured``: its place in the factory, None if a step has added it."""
-
-    spec: StepSpec
-    configured: int | None
-
-
-def steps_fingerprint(builder: BuilderConfig) -> str:
-    """What a build stores of its steps' configuration."""
-    return json.dumps([spec.fingerprint() for spec in builder.factory.steps], separators=(",", ":"))
-
-
-@dataclass(slots=True)
-class _Stop:
-    results: int
-    reason: str
 
 
 class Host(Protocol):
@@ -148,22 +92,14 @@ class BuildRunner:
             self._writer_broke,
         )
         self.build = self._make_build()
+        self.secrets = BuildSecrets(self.build, services)
+        self._properties = BuildProperties(assignment, services, link, self.build, self.secrets, self.writer)
+        self._outcome = Outcome()
         self._done: Done | None = None  # of another build, which this one goes on from
-        self._planned = [_Planned(spec, place) for place, spec in enumerate(assignment.builder.factory.steps)]
+        self._plan = Plan(assignment.builder.factory.steps)
         self._next_number = 0
-        self._names: set[str] = set()
-        self._results = SUCCESS
-        self._terminated = False
-        self._texts: list[str] = []
         self._step: StepRun | None = None
-        self._stop: _Stop | None = None
         self._pinned = bool(resumed and resumed.build.pinned)
-        self._stored_properties = resumed.build.properties if resumed else ""
-        self._before_step: str | None = (
-            None  # properties as they were at the step's start, until they are kept
-        )
-        self._masker: Masker | None = None
-        self._masked = 0
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -193,9 +129,9 @@ class BuildRunner:
 
     async def stop(self, reason: str, results: int = CANCELLED) -> None:
         """End the build: the current step is interrupted, of the others only those with alwaysRun run."""
-        if self._stop is not None:
+        if self._outcome.stop is not None:
             return
-        self._stop = _Stop(results, reason)
+        self._outcome.stop = Stop(results, reason)
         self.build.stopped = True
         log.info("stopping a build", buildid=self.buildid, reason=reason)
         if self._step is not None:
@@ -221,7 +157,7 @@ class BuildRunner:
             self._host.ended(self)
 
     async def _go(self) -> int | None:
-        self._set_properties()
+        self._properties.begin()
         try:
             resumed = self.assignment.resumed
             begun = resumed.steps if resumed is not None else ()
@@ -232,12 +168,11 @@ class BuildRunner:
             elif await self._wanted():
                 self.writer.say(state="building")
             else:
-                self._planned = []
-            while self._planned:
-                await self._run_step(self._planned.pop(0))
+                self._plan.steps = []
+            while self._plan.steps:
+                await self._run_step(self._plan.steps.pop(0))
         except Abort as abort:
-            self._results = RETRY
-            self._texts = [abort.why]
+            self._outcome.set(RETRY, abort.why)
             if self._step is not None:
                 await self._close_aborted(self._step, abort.why)
         return await self._end()
@@ -252,19 +187,17 @@ class BuildRunner:
                 return True
         except Misbehaved as error:
             log.error("do_build_if failed", builder=self.assignment.builder.name, error=str(error))
-            self._results, self._texts = EXCEPTION, [str(error)]
+            self._outcome.set(EXCEPTION, str(error))
             return False
         except Exception as error:
             log.error("do_build_if failed", builder=self.assignment.builder.name, error=repr(error))
-            self._results, self._texts = EXCEPTION, [f"do_build_if failed: {error!r}"]
+            self._outcome.set(EXCEPTION, f"do_build_if failed: {error!r}")
             return False
-        self._results = SKIPPED
+        self._outcome.set(SKIPPED)
         return False
 
     async def _end(self) -> int | None:
-        results = self._results
-        if self._stop is not None:
-            results = RETRY if self._stop.results == RETRY else worst_status(results, self._stop.results)
+        results = self._outcome.final()
         told: list[int | None] = []
         self.writer.call(
             partial(
@@ -272,7 +205,7 @@ class BuildRunner:
                 buildid=self.buildid,
                 requestid=self.requestid,
                 results=results,
-                state_string=storable(self._summary(results)),
+                state_string=storable(self._outcome.summary(results)),
                 lingering=False,
                 holds_locks=self.assignment.holds_locks,
                 now_us=self.services.clock.now_us(),
@@ -294,27 +227,28 @@ class BuildRunner:
 
     async def _end_defective(self) -> None:
         """End the build with EXCEPTION: in order if it can still be written, else as a lost one."""
-        self._results, self._texts = EXCEPTION, ["internal error, see the master's log"]
+        why = "internal error, see the master's log"
+        self._outcome.set(EXCEPTION, why)
         try:
             if not self.writer.closed:
                 try:
                     if self._step is not None:
-                        await self._close_aborted(self._step, self._texts[0], EXCEPTION)
+                        await self._close_aborted(self._step, why, EXCEPTION)
                     await self._end()
                 except (Exception, asyncio.CancelledError):
                     if not self.writer.closed:
                         raise
             if self.writer.closed and not self.writer.fenced:
-                await self._end_outright()
+                await self._end_outright(why)
         except Fenced:
             pass
         except Exception:
             log.exception("a build can't be ended; the next start tries again", buildid=self.buildid)
 
-    async def _end_outright(self) -> None:
+    async def _end_outright(self, why: str) -> None:
         """End the build without its writer; what runs of it is killed first."""
-        for running in self._step.commands if self._step is not None else ():
-            await self.link.discard(running.id, self._texts[0])
+        for running in self._step.requests.commands if self._step is not None else ():
+            await self.link.discard(running.id, why)
         while True:
             fence = self.link.fence
             try:
@@ -325,7 +259,7 @@ class BuildRunner:
                         masterid=fence.masterid,
                         buildids=[self.buildid],
                         results=EXCEPTION,
-                        why=self._texts[0],
+                        why=why,
                         lingering=False,
                         now_us=self.services.clock.now_us(),
                     )
@@ -337,36 +271,22 @@ class BuildRunner:
 
     async def _close_aborted(self, step: StepRun, why: str, result: int = RETRY) -> None:
         """End a step that couldn't come to an end; what it left running is killed and waited for."""
-        left: list[RunningCommand] = step.abandon()
-        for running in left:
-            self.link.interrupt(running.id, why)
-        for running in left:
-            await running.done
+        await step.requests.kill(why)
         step.note_all(f"--- {why}\n")
         await step.finish(result)
         self._step = None
-
-    def _summary(self, results: int) -> str:
-        if results == SUCCESS and not self._texts:
-            return "build successful"
-        words = {SUCCESS: "build successful", SKIPPED: "skipped"}.get(results)
-        if words is None:
-            began = {RETRY: "retry:", WARNINGS: "warnings"}.get(results, "failed")
-            words = f"{began} {' '.join(self._texts)}".strip()
-            if results == CANCELLED and self._stop is not None:
-                words = f"cancelled: {self._stop.reason}" if self._stop.reason else "cancelled"
-        return f"{words} ({Results[results]})" if results not in (SUCCESS, SKIPPED) else words
+        self._properties.end_step()
 
     # -- steps --------------------------------------------------------------------------------------------
 
-    async def _run_step(self, planned: _Planned) -> None:
+    async def _run_step(self, planned: Planned) -> None:
         step: BuildStep = planned.spec.instantiate()
-        if (self._terminated or self._stop is not None) and not await self._always_runs(step):
+        if (self._outcome.terminated or self._outcome.stop is not None) and not await self._always_runs(step):
             return
         if self._done is not None and self._next_number < len(self._done.fingerprints):
             step.doStepIf = False
             step.description = step.descriptionDone = f"done by build {self._done.number}"
-        name = self._unique_name(await self._name_of(step))
+        name = self._plan.unique_name(await self._name_of(step))
         run = self._prepare(step, name, self._next_number, planned.spec)
         self._count(await run.execute(), run)
 
@@ -395,7 +315,8 @@ class BuildRunner:
         step.equip(self.build, run)
         self._next_number = number + 1
         self._step = run
-        self._before_step = self.build.properties.to_json() if not stored else self._before_step
+        if not stored:
+            self._properties.begin_step(run.stepid)
         self.build.currentStep = step
         self.build.executedSteps.append(step)
         return run
@@ -410,20 +331,10 @@ class BuildRunner:
 
     def _count(self, result: int, run: StepRun) -> None:
         """Let a finished step's result count in the build's."""
-        step = run.step
         self._step = None
-        self._before_step = None
-        counts = contribution(result, step)
-        self._results = worst_status(self._results, counts.result)
-        if counts.terminates:
-            self._terminated = True
-        if counts.result not in (SUCCESS, SKIPPED):
-            try:
-                text = step.getResultSummary().get("build")
-            except Exception:
-                text = None
-            self._texts.append(str(text) if text else step.name)
-        self.build.results = self._results
+        self._properties.end_step()
+        self._outcome.count(result, run.step)
+        self.build.results = self._outcome.results
 
     async def _name_of(self, step: BuildStep) -> str:
         """A step's name, rendered. One that can't be is no reason to fail its build."""
@@ -436,28 +347,9 @@ class BuildRunner:
             log.warning("a step's name can't be rendered", step=type(step).__name__, error=repr(error))
             return type(step).__name__
 
-    def _unique_name(self, name: str) -> str:
-        base = name[:NAME_MOST]
-        unique, count = base, 0
-        while unique in self._names:
-            count += 1
-            suffix = f"_{count}"
-            unique = base[: NAME_MOST - len(suffix)] + suffix
-        self._names.add(unique)
-        return unique
-
     def add_steps(self, steps: Iterable[Any], *, after_current: bool) -> None:
         """Steps that the current step puts into the build."""
-        planned = []
-        for step in steps:
-            spec = step if isinstance(step, StepSpec) else getattr(step, "_spec", None)
-            if not isinstance(spec, StepSpec):
-                raise TypeError(f"only steps can be added to a build, not {step!r}")
-            planned.append(_Planned(spec, None))
-        if after_current:
-            self._planned[:0] = planned
-        else:
-            self._planned.extend(planned)
+        self._plan.add(steps, after_current=after_current)
         if self._step is not None:
             self._step.note_added_steps()
 
@@ -472,7 +364,7 @@ class BuildRunner:
             return
         for row in resumed.steps:
             # Steps that weren't run because the build had ended have no row.
-            planned = self._next_planned()
+            planned = self._plan.next_begun(terminated=self._outcome.terminated)
             if planned is None or (row.fingerprint or "") != planned.spec.fingerprint():
                 await self._let_end(resumed, "configuration changed")
                 return
@@ -484,12 +376,12 @@ class BuildRunner:
                 ):
                     await self._let_end(resumed, "configuration changed")
                     return
-                self._names.add(row.name)
+                self._plan.names.add(row.name)
                 await self._resume_step(planned, step, row, resumed)
                 return
             step.name = row.name
             step.results = row.results
-            self._names.add(row.name)
+            self._plan.names.add(row.name)
             self._next_number = row.number + 1
             self.build.executedSteps.append(step)
             if row.added_steps:
@@ -499,23 +391,15 @@ class BuildRunner:
             await run.reload_arguments()  # they decide how its result counts
             self._count(row.results if row.results is not None else SUCCESS, run)
         if not resumed.steps and not await self._wanted():  # its owner died before it came to a step
-            self._planned = []
-        if self._planned:
-            place = self._planned[0].configured
+            self._plan.steps = []
+        if self._plan.steps:
+            place = self._plan.steps[0].configured
             if place is not None and stored[place:] != now[place:]:
                 raise Abort("configuration changed")
 
-    def _next_planned(self) -> _Planned | None:
-        """The next step that has a row: after a failure only those with alwaysRun have one."""
-        while self._planned:
-            planned = self._planned.pop(0)
-            if not self._terminated or planned.spec.instantiate().alwaysRun:
-                return planned
-        return None
-
-    async def _resume_step(self, planned: _Planned, step: BuildStep, row: StepRow, resumed: Resumed) -> None:
+    async def _resume_step(self, planned: Planned, step: BuildStep, row: StepRow, resumed: Resumed) -> None:
         if row.properties_before is not None:
-            self._use_properties(row.properties_before)
+            self._properties.use(row.properties_before)
         run = self._prepare(
             step,
             row.name,
@@ -525,16 +409,16 @@ class BuildRunner:
             entries=[entry for entry in resumed.journal if entry.stepid == row.stepid],
             logs=[found for found in resumed.logs if found.stepid == row.stepid],
         )
-        self._before_step = self.build.properties.to_json() if row.properties_before is None else None
+        if row.properties_before is None:
+            self._properties.begin_step(row.stepid)
         run.urls = json.loads(row.urls)
         if row.foreign_wait:
             if step.restartable:
                 await run.start_again("it waited for something that can't be gone on with")
             else:
-                run.follow_open_commands()
                 raise Abort("its owner died while it waited for something that can't be gone on with")
-        if self._stop is not None:
-            await run.stop(self._stop.reason)
+        if self._outcome.stop is not None:
+            await run.stop(self._outcome.stop.reason)
         self._count(await run.execute(), run)
 
     async def _let_end(self, resumed: Resumed, why: str) -> None:
@@ -552,149 +436,41 @@ class BuildRunner:
                 )
                 await run.let_end(why)
                 self._step = None
-        self._planned = []
+        self._plan.steps = []
         raise Abort(why)
 
-    async def _rebuild_added(
-        self, planned: _Planned, step: BuildStep, row: StepRow, resumed: Resumed
-    ) -> None:
+    async def _rebuild_added(self, planned: Planned, step: BuildStep, row: StepRow, resumed: Resumed) -> None:
         """Run a finished step again from its journal alone, for the steps that it had added."""
-        current = self._stored_properties
+        current = self._properties.stored
         if row.properties_before is not None:
-            self._use_properties(row.properties_before)
+            self._properties.use(row.properties_before)
         run = StepRun(
             self,
             step,
             row.name,
             row.number,
             planned.spec,
+            writer=Nowhere(),
             row=row,
             entries=[entry for entry in resumed.journal if entry.stepid == row.stepid],
         )
         step.equip(self.build, run)
         await run.rebuild()
-        self._use_properties(current)
+        self._properties.use(current)
 
     # -- what steps need ----------------------------------------------------------------------------------
 
-    @property
-    def secrets(self) -> dict[str, str]:
-        """The secrets that were rendered in this build so far: {name: value}."""
-        return self.build.properties.secrets
-
-    async def reveal_secrets(self, names: Iterable[str]) -> dict[str, str]:
-        """The values of secrets by their names; they are masked from now on. Raises Abort for one that is
-        gone.
-        """
-        for name in names:
-            if name not in self.secrets:
-                try:
-                    value = await self.services.secret(name)
-                except SecretUnavailable as problem:
-                    raise Abort(str(problem)) from problem
-                if value is None:
-                    raise Abort(f"the secret {name!r} is gone")
-                self.secrets[name] = value
-        return self.secrets
-
-    @property
-    def masker(self) -> Masker:
-        """What masks the secrets that were rendered in this build so far."""
-        secrets = self.secrets
-        if self._masker is None or self._masked != len(secrets):
-            self._masker, self._masked = Masker(secrets.items()), len(secrets)
-        return self._masker
-
-    def mask(self, data: bytes) -> bytes:
-        """Text that may be stored or shown."""
-        return self.masker.mask(data) if self.secrets else data
-
-    def wants(self, accesses: Sequence[LockAccess]) -> list[Want]:
-        """Lock accesses as the store knows them."""
-        return wanted_locks(self.services, accesses, self.link.workerid)
-
-    async def step_wants(self, accesses: Any) -> list[Want]:
+    async def step_locks(self, accesses: Any) -> list[Want]:
         """A step's lock accesses as the store knows them. Raises LocksRefused."""
-        assignment = self.assignment
-        held = await render(assignment.builder.locks, self.build.properties)
-        try:
-            wants = self.wants(accesses)
-            of_build = {want.lockid for want in self.wants([*(held or ()), *assignment.worker.locks])}
-        except (KeyError, AttributeError, TypeError) as error:
-            raise LocksRefused(f"{accesses!r} are no lock accesses that the configuration knows") from error
-        for want in wants:
-            if want.lockid in of_build:
-                raise LocksRefused(
-                    f"lock {want.name!r} is held by the build itself: its step would wait for ever"
-                )
-        return wants
+        return await step_locks(
+            self.services, self.assignment, self.build.properties, self.link.workerid, accesses
+        )
 
     def pin(self) -> None:
         """The build has used files of this master: nobody else can go on with it."""
         if not self._pinned:
             self._pinned = True
             self.writer.add(PIN(buildid=self.buildid, basedir=self.services.identity))
-
-    # -- properties ---------------------------------------------------------------------------------------
-
-    def gather(self, writer: BuildWriter) -> None:
-        """Write the properties, which have changed."""
-        text = self.build.properties.to_json()
-        if text == self._stored_properties:
-            return
-        if self._step is not None and self._before_step not in (None, text):
-            writer.add(KEEP_PROPERTIES_BEFORE(stepid=self._step.stepid, properties=self._before_step))
-            self._before_step = None
-        self._stored_properties = text
-        writer.say(properties=text)
-        writer.add(Hint("builds", self.buildid, "properties"))
-
-    def _property_set(self, name: str, value: Any, source: str) -> None:
-        """A property was set: it is written with the next unit, a secret in it only by its name."""
-        if self.secrets:
-            self.build.properties.properties[name] = (self.masker.mask_value(value), source)
-        self.writer.mark(self)
-
-    def _set_properties(self) -> None:
-        resumed = self.assignment.resumed
-        if resumed is not None and resumed.build.properties != "{}":
-            self._use_properties(resumed.build.properties)
-            return
-        made = self._initial_properties()
-        self._adopt(made)
-        self.writer.mark(self)
-
-    def _use_properties(self, text: str) -> None:
-        self._stored_properties = text
-        self._adopt(Properties.from_json(text))
-
-    def _adopt(self, properties: Properties) -> None:
-        """Make these the build's properties, with what hangs on them."""
-        build = self.build
-        properties.build = build
-        properties.secrets.update(build.properties.secrets)
-        properties.secret_source = self.services.secret
-        properties.on_change = self._property_set
-        properties.sourcestamps = build.sources
-        build.properties = properties
-
-    def _initial_properties(self) -> Properties:
-        assignment = self.assignment
-        basedir = str(self.link.info.get("basedir", ""))
-        builder = assignment.builder
-        return build_properties(
-            general=self.services.snapshot.properties,
-            changes=[change.properties for stamp in assignment.stamps for change in stamp.changes],
-            request=Properties.from_json(assignment.request.properties),
-            builder=builder,
-            builderid=assignment.builderid,
-            projectid=self.services.registry.projects.get(builder.project or ""),
-            worker=assignment.worker,
-            number=assignment.number,
-            stamps=assignment.stamps,
-            basedir=basedir or None,
-            builddir=f"{basedir}/{builder.workerbuilddir}" if basedir else None,
-        )
 
     def _make_build(self) -> Build:
         assignment = self.assignment
@@ -711,15 +487,3 @@ class BuildRunner:
             sources=assignment.stamps,
             runner=self,
         )
-
-
-def wanted_locks(services: BuildServices, accesses: Sequence[LockAccess], workerid: int) -> list[Want]:
-    """Lock accesses as the store knows them, each lock once: an exclusive access covers a counting one."""
-    wants: dict[int, Want] = {}
-    for access in accesses:
-        scope = workerid if access.lock.kind == "worker" else 0
-        lockid = services.registry.locks[(access.lock.name, scope)]
-        before = wants.get(lockid)
-        if before is None or before.mode != "exclusive":
-            wants[lockid] = Want(lockid, access.lock.name, access.mode, access.count)
-    return [wants[lockid] for lockid in sorted(wants)]

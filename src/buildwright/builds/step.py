@@ -253,7 +253,7 @@ class BuildStep(metaclass=Checked):
 
     async def runCommand(self, command: RemoteCommand) -> RemoteCommand:
         """Run a command on the worker to its end; gives it back with its outcome."""
-        await self._run.run_command(command)
+        await self._run.requests.run_command(command)
         return command
 
     async def once(
@@ -270,11 +270,11 @@ class BuildStep(metaclass=Checked):
         Its result must be plain data (what msgpack holds): it is what is given when the step is run again.
         ``key`` tells the calls of a step apart. What it writes to a log it writes to ``output``.
         """
-        return await self._run.once(key, function, args, output)
+        return await self._run.requests.once(key, function, args, output)
 
     async def sleep(self, seconds: float) -> None:
         """Wait. Unlike asyncio's own sleep it can be gone on with, and it ends when the build is stopped."""
-        await self._run.sleep(seconds)
+        await self._run.waits.sleep(seconds)
 
     # -- logs ---------------------------------------------------------------------------------------------
 
@@ -359,7 +359,7 @@ class BuildStep(metaclass=Checked):
         from buildwright.builds.builddata import build_data  # checking a configuration needs no store
 
         run = self._run
-        run.writer.add(build_data(self.build.buildid, name, value, source, run.runner.mask))
+        run.writer.add(build_data(self.build.buildid, name, value, source, run.runner.secrets.mask))
         return DONE
 
     def addTestResultSet(self, description: str | None, category: str, value_unit: str) -> Done:

@@ -61,6 +61,7 @@ class _Noting:
     replaying = False
 
     def __init__(self) -> None:
+        self.requests = self.waits = self
         self.commands: list[Any] = []
         self.logs: dict[str, Any] = {}
         self.statistics: dict[str, Any] = {}

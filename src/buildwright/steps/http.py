@@ -186,7 +186,7 @@ class HTTPStep(BuildStep):
 
         import aiohttp
 
-        masker = Masker([*_spellings(self._run.runner.secrets.items()), ("auth", self._login)])
+        masker = Masker([*_spellings(self._run.runner.secrets.values.items()), ("auth", self._login)])
         headers = _texts(self.headers)
         if self.auth:
             headers["Authorization"] = f"Basic {self._login}"

@@ -69,7 +69,7 @@ class SubunitShellCommand(ShellCommand):
         data = bytes(self._stream.data)
         if data.strip():
             reading = asyncio.to_thread(read_all, data, "subunit")
-            cases, self._unread = await self._run.serve(reading)
+            cases, self._unread = await self._run.waits.serve(reading)
             for each in cases:
                 await self._keep(each)
         if self._stream.too_much:

@@ -102,12 +102,12 @@ class TestResults(CompositeStepMixin, BuildStep):
 
     async def _take(self, file: str, data: bytes) -> None:
         """Keep what a report says."""
-        cases, problem = await self._run.serve(asyncio.to_thread(read_all, data, self.format))
+        cases, problem = await self._run.waits.serve(asyncio.to_thread(read_all, data, self.format))
         rest = iter(cases)
         while part := list(islice(rest, AT_ONCE)):
             for each in part:
                 self._keep(each)
-            await self._run.serve(self._run.test_results.drain())
+            await self._run.waits.serve(self._run.test_results.drain())
         if problem is not None:
             self._warn(f"{file}: {problem}")
         self.updateSummary()

@@ -95,7 +95,7 @@ class Upload(Transfer):
 
     async def _keep(self, keep: Callable[..., Any], *args: Any) -> str | None:
         """Have what has arrived put in its place, unless the build has another owner by now."""
-        problem: str | None = await self._run.once("keep", keep, args, None, answers=False)
+        problem: str | None = await self._run.requests.once("keep", keep, args, None, answers=False)
         return problem
 
 

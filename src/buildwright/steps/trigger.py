@@ -149,9 +149,9 @@ class Trigger(BuildStep):
         self._names = [name for name, _, _ in asked]
         self.updateSummary()
         plan = self.build.runner.services.plan_trigger
-        if not self._run.replaying:
+        if not self._run.requests.replaying:
             for name, _, made in asked:  # all of them can be triggered, before one is
-                await self._run.serve(plan(name, stamps, made))
+                await self._run.waits.serve(plan(name, stamps, made))
         children: list[Child] = []
         try:
             for name, unimportant, made in asked:
@@ -184,7 +184,7 @@ class Trigger(BuildStep):
     async def _trigger(
         self, name: str, unimportant: bool, stamps: list[dict[str, Any]], made: Properties
     ) -> Child:
-        buildsetid, requests = await self._run.trigger(
+        buildsetid, requests = await self._run.requests.trigger(
             [name, stamps, made.to_json()], partial(self._arguments, name, stamps, made)
         )
         url = self.build.runner.services.snapshot.buildbot_url
@@ -226,7 +226,7 @@ class Trigger(BuildStep):
             done = {buildsetid: results for buildsetid, results in found.items() if results is not None}
             return done if len(done) == len(found) else None
 
-        results = await self._run.until("buildsets", complete)
+        results = await self._run.waits.until("buildsets", complete)
         await self._show_builds(children)
         overall = SUCCESS
         for child in children:
@@ -239,7 +239,7 @@ class Trigger(BuildStep):
 
         services = self.build.runner.services
         requests = [requestid for child in children for requestid in child.requestids]
-        for builderid, name, number, results in await self._run.serve(
+        for builderid, name, number, results in await self._run.waits.serve(
             services.store.read(finished_builds(requests))
         ):
             url = f"{services.snapshot.buildbot_url}#/builders/{builderid}/builds/{number}"
@@ -252,7 +252,7 @@ class Trigger(BuildStep):
         why = f"the build that waits for it was stopped: {self.build.builder.name} #{self.build.number}"
         for child in children:
             for requestid in child.requestids:
-                await self._run.serve(
+                await self._run.waits.serve(
                     services.store.insist(stop_request(requestid, why, services.clock.now_us(), CANCELLED))
                 )
 

@@ -23,9 +23,9 @@ from typing import Any
 
 import structlog
 
+from buildwright.builds.assignment import Resumed
 from buildwright.builds.distributor import Distributor
 from buildwright.builds.losing import lose_builds
-from buildwright.builds.runner import Resumed
 from buildwright.builds.services import BuildServices
 from buildwright.model.results import RETRY
 from buildwright.model.workers import WorkerConfig
