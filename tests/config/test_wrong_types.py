@@ -74,7 +74,8 @@ def classes() -> Iterator[tuple[str, type]]:
     for namespace, names in plugins.TABLE.items():
         for name, module in names.items():
             found = functools.reduce(getattr, name.split("."), getattr(plugins, namespace))
-            if inspect.isclass(found) and module not in OF_STEPS and _takes_arguments(found):
+            abstract = inspect.isabstract(found)  # for classes of one's own to begin with
+            if inspect.isclass(found) and not abstract and module not in OF_STEPS and _takes_arguments(found):
                 yield f"{namespace}.{name}", found
 
 

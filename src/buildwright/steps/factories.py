@@ -9,6 +9,7 @@ from typing import Any
 
 from buildwright.model.builders import BuildFactory
 from buildwright.model.errors import error
+from buildwright.model.renderable import IRenderable
 from buildwright.steps.arguments import expect_dicts, expect_lists, expect_texts, expect_words
 from buildwright.steps.cvs import CVS
 from buildwright.steps.shell import Configure, ShellCommand
@@ -82,7 +83,7 @@ class BasicSVN(GNUAutoconf):
 
     def __init__(
         self,
-        svnurl: Any,
+        svnurl: str | IRenderable,
         configure: str | Sequence[str] | None = None,
         configureEnv: Mapping[str, Any] | None = None,
         compile: Any = "make all",
@@ -109,8 +110,8 @@ class BasicBuildFactory(GNUAutoconf):
 
     def __init__(
         self,
-        cvsroot: Any,
-        cvsmodule: Any,
+        cvsroot: str | IRenderable,
+        cvsmodule: str,
         configure: str | Sequence[str] | None = None,
         configureEnv: Mapping[str, Any] | None = None,
         compile: Any = "make all",
@@ -137,8 +138,8 @@ class QuickBuildFactory(GNUAutoconf):
 
     def __init__(
         self,
-        cvsroot: Any,
-        cvsmodule: Any,
+        cvsroot: str | IRenderable,
+        cvsmodule: str,
         configure: str | Sequence[str] | None = None,
         configureEnv: Mapping[str, Any] | None = None,
         compile: Any = "make all",
