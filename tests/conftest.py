@@ -1,5 +1,6 @@
 """Fixtures that every test may ask for."""
 
+import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from tests.support.stores import KINDS, postgres_with_tables, sqlite_with_tables
 
 settings.register_profile("untimed", deadline=None)  # nothing here fails for being slow
 settings.load_profile("untimed")
+
+for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # `make test` is not part of what tests run
+    os.environ.pop(_name, None)
 
 _watch = Watch(PAGE.read_text(encoding="utf-8") if PAGE.exists() else "")
 _watch.watch_configurations()

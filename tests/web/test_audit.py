@@ -14,6 +14,7 @@ from buildwright.store import schema
 from buildwright.store.base import wall_us
 from buildwright.web import audit
 from buildwright.web.auth import new_token
+from tests.support.rows import PATIENCE
 from tests.support.webserver import Server
 from tests.web.conftest import SMALL, getter
 from tests.web.test_acting import Call, caller
@@ -27,8 +28,14 @@ def call(each_server: Server, http: aiohttp.ClientSession) -> Call:
 
 
 async def entries(server: Server) -> list[dict[str, Any]]:
-    found = await server.store.fetch(sa.select(schema.audit).order_by(schema.audit.c.id))
-    return [dict(zip(schema.audit.c.keys(), row, strict=True)) for row in found]
+    """The entries, once all have their outcome, which follows the answer."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = await server.store.fetch(sa.select(schema.audit).order_by(schema.audit.c.id))
+            rows = [dict(zip(schema.audit.c.keys(), row, strict=True)) for row in found]
+            if all(row["outcome"] != "asked" for row in rows):
+                return rows
+            await asyncio.sleep(0.01)
 
 
 async def test_calls_are_entered_with_their_outcome(each_server: Server, call: Call) -> None:
