@@ -14,6 +14,7 @@ import pytest
 from buildwright.changes.base import Found, Poll, PollError
 from buildwright.changes.git import run
 from buildwright.changes.gitpoller import GitPoller, is_branch, without_password
+from buildwright.model import asking
 from buildwright.model.errors import Collector, ConfigErrors, collected, collecting
 from buildwright.model.render import Interpolate
 from tests.changes.conftest import Origin
@@ -311,6 +312,27 @@ async def test_a_function_that_fails_is_named(origin: Origin, tmp_path: Path) ->
         await polls(origin, tmp_path, branches=broken)()
 
 
+async def test_a_function_that_does_not_come_back_or_is_async_is_named(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin.commit("old")
+    monkeypatch.setattr(asking, "PLAIN_SECONDS", 0.1)
+
+    def hangs(name: str) -> bool:
+        while True:
+            pass
+
+    async def asynchronous(name: str) -> bool:
+        return True
+
+    for function, message in (
+        (hangs, r"the function branches didn't come back within 0\.1 s"),
+        (asynchronous, "the function branches must be a plain one, not async"),
+    ):
+        with pytest.raises(PollError, match=message):
+            await polls(origin, tmp_path, branches=function)()
+
+
 async def test_secrets_reach_git_and_nothing_else(origin: Origin, tmp_path: Path) -> None:
     async def secrets(name: str) -> str | None:
         return {"place": str(origin.path)}.get(name)
@@ -401,7 +423,10 @@ async def test_category_and_project_by_functions(origin: Origin, tmp_path: Path)
         (None, "MAIN"),
     ]
     for function, message in (
-        (lambda change: change["nothing"], "the function category failed: KeyError: 'nothing'"),
+        (
+            lambda change: change["nothing"],
+            "the function category failed for [0-9a-f]{40}: KeyError: 'nothing'",
+        ),
         (lambda change: 3, "the function category must give text, not int 3"),
     ):
         bad = polls(origin, tmp_path, category=function, name="bad")

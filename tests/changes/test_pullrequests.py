@@ -210,9 +210,11 @@ async def test_github_filters(forge: Forge) -> None:
     assert await github(forge, pullrequest_filter=False).heads() == []
     found = await github(forge, category=lambda change: change["branch"].upper())()
     assert [change.category for change in found.changes] == ["TOPIC1", "TOPIC2"]
-    with pytest.raises(PollError, match="the function pullrequest_filter failed for 1: KeyError: 'no'"):
+    with pytest.raises(
+        PollError, match="the function pullrequest_filter failed for pull request 1: KeyError: 'no'"
+    ):
         await github(forge, pullrequest_filter=lambda pull: pull["no"])()
-    with pytest.raises(PollError, match="the function category failed: KeyError: 'no'"):
+    with pytest.raises(PollError, match=r"the function category failed for [0-9a-f]+: KeyError: 'no'"):
         await github(forge, category=lambda change: change["no"])()
 
 

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from buildwright.changes.base import ChangeSource, Found, Intake, Poll, PollError, PollingChangeSource
 from buildwright.changes.gitpoller import GitPoller
 from buildwright.changes.service import ChangeSources
+from buildwright.model import asking
 from buildwright.store import schema
 from buildwright.store.base import Store
 from buildwright.store.migrate import upgrade
@@ -360,6 +361,35 @@ async def test_codebases_and_links_come_from_the_configuration(store: Store, tmp
         ("", "own"),
     ]
     assert [each["function"] for each in logs if each["log_level"] == "error"] == ["codebaseGenerator"]
+    await master.sources.stop()
+
+
+async def test_a_function_that_does_not_come_back_holds_a_poll_up_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "WAITING_SECONDS", 0.1)
+    asked: list[str] = []
+
+    async def link(revision: str, repository: str) -> str:
+        asked.append(revision)
+        await asyncio.get_running_loop().create_future()
+        return "never"
+
+    async def codebase(change: Mapping[str, Any]) -> str:
+        await asyncio.sleep(0)
+        return f"cb-{change['revision']}"
+
+    found = Found({"a": 1}, [NewChange("a", revision=str(number), repository="r") for number in range(3)])
+    with capture_logs() as logs:
+        master = await Master(store, tmp_path).start(Scripted("s", found), intake=Intake(codebase, link))
+    assert [(each["codebase"], each["revlink"]) for each in await rows(store, schema.changes)] == [
+        ("cb-0", None),
+        ("cb-1", None),
+        ("cb-2", None),
+    ]
+    assert asked == ["0"]
+    told = [each for each in logs if each["log_level"] == "error"]
+    assert [each["error"] for each in told] == ["TookTooLong: revlink didn't come back within 0.1 s"]
     await master.sources.stop()
 
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import abc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from buildwright.model.arguments import Checked
-from buildwright.model.asking import limited
+from buildwright.model.asking import TookTooLong, ask
 from buildwright.model.errors import error, expect, location, shown
 from buildwright.model.logger import get_logger
 
@@ -123,15 +123,20 @@ class ListeningChangeSource(ChangeSource, abc.ABC):
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """The configuration's say about changes, whoever brings them: pollers, hooks, the API."""
+    """The configuration's say about changes, whoever brings them: pollers, hooks, the API.
 
-    codebase_generator: Callable[[Mapping[str, Any]], Any] | None = None
+    One is made for the changes that come together. A function that doesn't come back for one of them isn't
+    asked about those after it: so it holds up a poll once, not once per change.
+    """
+
+    codebase_generator: Callable[[Mapping[str, Any]], Any] | None = None  # plain or async, as the other
     revlink: Callable[[str, str], Any] | None = None
+    _lost: set[str] = field(default_factory=set, repr=False)  # the functions that didn't come back
 
-    def prepare(self, change: NewChange, *, has_codebase: bool = False) -> NewChange:
+    async def prepare(self, change: NewChange, *, has_codebase: bool = False) -> NewChange:
         """The change with its codebase and link filled in; a function that fails is named, and left out."""
         if not has_codebase and self.codebase_generator is not None:
-            codebase = self._ask("codebaseGenerator", change, self.codebase_generator, as_dict(change))
+            codebase = await self._ask("codebaseGenerator", change, self.codebase_generator, as_dict(change))
             if isinstance(codebase, str):
                 change = replace(change, codebase=codebase)
             elif codebase is not None:
@@ -139,16 +144,21 @@ class Intake:
                     "codebaseGenerator must return text", change=change.revision, returned=shown(codebase)
                 )
         if not change.revlink and change.revision and self.revlink is not None:
-            link = self._ask("revlink", change, self.revlink, change.revision, change.repository)
-            if isinstance(link, str) and link:
-                change = replace(change, revlink=link)
+            link = await self._ask("revlink", change, self.revlink, change.revision, change.repository)
+            if isinstance(link, str):
+                change = replace(change, revlink=link or None)
+            elif link is not None:
+                log.error("revlink must return text", change=change.revision, returned=shown(link))
         return change
 
-    @staticmethod
-    def _ask(what: str, change: NewChange, function: Callable[..., Any], *args: Any) -> Any:
+    async def _ask(self, what: str, change: NewChange, function: Callable[..., Any], *args: Any) -> Any:
+        if what in self._lost:
+            return None
         try:
-            return limited(what, lambda: function(*args))
+            return await ask(what, function, *args)
         except Exception as problem:
+            if isinstance(problem, TookTooLong):
+                self._lost.add(what)
             log.exception(
                 "a function of the configuration failed; the change goes on without it",
                 function=what,

@@ -41,6 +41,7 @@ from buildwright.changes.git import (
     local,
     private_files,
 )
+from buildwright.changes.tools import ask
 from buildwright.model.errors import error, expect, shown, warn
 from buildwright.model.gitaccess import (
     ACCESS_ARGUMENTS,
@@ -279,23 +280,14 @@ class GitPoller(PollingChangeSource):
             project=self._said("project", self.project, known) or "",
         )
 
-    def _said(self, what: str, given: Any, *arguments: Any) -> Any:
+    def _said(self, what: str, given: Any, known: Mapping[str, Any]) -> Any:
         """An argument that is text or a function: the text for this change."""
         if not callable(given):
             return given
-        value = self._call(what, given, *arguments)
+        value = ask(self.what, what, given, known, about=known["revision"])
         if value is not None and not isinstance(value, str):
             raise PollError(f"{self.what}: the function {what} must give text, not {shown(value)}")
         return value
-
-    def _call(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except Exception as problem:
-            asked = f" for {arguments[0]!r}" if isinstance(arguments[0], str) else ""
-            raise PollError(
-                f"{self.what}: the function {what} failed{asked}: {type(problem).__name__}: {problem}"
-            ) from problem
 
     # -- which references ------------------------------------------------------------
 
@@ -313,8 +305,8 @@ class GitPoller(PollingChangeSource):
             return await repository.remote_refs([HEADS + "*"])
         if callable(self.branches):
             refs = await repository.remote_refs([])
-            asked = self.branches
-            return {name: target for name, target in refs.items() if self._call("branches", asked, name)}
+            wanted = self.branches
+            return {name: target for name, target in refs.items() if ask(self.what, "branches", wanted, name)}
         if self.branches is None:
             head = await repository.remote_head()
             if head is None:

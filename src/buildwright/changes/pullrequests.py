@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildwright.changes.base import Found, Poll, PollError, PollingChangeSource
 from buildwright.changes.http import Api, RateLimited
+from buildwright.changes.tools import ask
 from buildwright.model.errors import error, expect, shown
 from buildwright.model.properties import Properties, json_problem
 from buildwright.model.render import render
@@ -136,24 +137,14 @@ class PullRequestPoller(PollingChangeSource, abc.ABC):
             return False
         if not callable(self.pullrequest_filter):
             return self.pullrequest_filter
-        try:
-            return bool(self.pullrequest_filter(pull.content))
-        except Exception as problem:
-            raise PollError(
-                f"{self.what}: the function pullrequest_filter failed for {pull.number}:"
-                f" {type(problem).__name__}: {problem}"
-            ) from problem
+        about = f"pull request {pull.number}"
+        return bool(ask(self.what, "pullrequest_filter", self.pullrequest_filter, pull.content, about=about))
 
     def category_of(self, known: Mapping[str, Any]) -> str | None:
         """The category of a change, which is given as data."""
         if not callable(self.category):
             return None if self.category is None else str(self.category)
-        try:
-            value = self.category(known)
-        except Exception as problem:
-            raise PollError(
-                f"{self.what}: the function category failed: {type(problem).__name__}: {problem}"
-            ) from problem
+        value = ask(self.what, "category", self.category, known, about=known.get("revision"))
         return None if value is None else str(value)
 
     def properties(self, content: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:

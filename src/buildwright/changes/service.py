@@ -270,7 +270,7 @@ class ChangeSources:
             return True
         intake = self._intake()
         has_codebase = getattr(runner.source, "codebase", None) is not None
-        changes = [intake.prepare(change, has_codebase=has_codebase) for change in found.changes]
+        changes = [await intake.prepare(change, has_codebase=has_codebase) for change in found.changes]
         state = msgspec.json.encode(found.state).decode()
         taken = await (ask or self._store.run)(
             units.take_poll(runner.sourceid, version, state, changes, self._clock.now_us())

@@ -4,12 +4,14 @@ named, and the old spelling of their interval.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from buildwright.changes.base import Poll, PollError
 from buildwright.changes.git import run
+from buildwright.model.asking import TookTooLong, limited
 from buildwright.model.errors import error, expect, shown, warn
 from buildwright.model.properties import Properties
 from buildwright.model.render import render
@@ -54,15 +56,23 @@ async def rendered(what: str, poll: Poll, values: Mapping[str, Any]) -> dict[str
         raise PollError(f"{what} can't be rendered: {type(problem).__name__}: {problem}") from problem
 
 
-def ask(what: str, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of the configuration; one that fails is named."""
+def ask(what: str, name: str, function: Callable[..., Any], *arguments: Any, about: Any = None) -> Any:
+    """What a plain function of the configuration says; one that fails, or doesn't come back, is named.
+    ``about`` says in an error what it was asked about, if the arguments are too long for that.
+    """
+    told = f"{what}: the function {name}"
     try:
-        return function(*arguments)
+        answer = limited(told, lambda: function(*arguments))
+    except TookTooLong as problem:
+        raise PollError(str(problem)) from problem
     except Exception as problem:
-        raise PollError(
-            f"{what}: the function {name} failed for {', '.join(map(repr, arguments))}: "
-            f"{type(problem).__name__}: {problem}"
-        ) from problem
+        asked = ", ".join(map(repr, arguments)) if about is None else str(about)
+        raise PollError(f"{told} failed for {asked}: {type(problem).__name__}: {problem}") from problem
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise PollError(f"{told} must be a plain one, not async")
+    return answer
 
 
 def interval(what: str, pollInterval: float | None, pollinterval: float | None, usual: float = 600) -> float:

@@ -91,7 +91,7 @@ def command(
         head = f"At {at:%A, %Y-%m-%d %H:%M}"
         told = asyncio.run(planned(snapshot, at_us=round(at.timestamp()) * 1_000_000, only=builder))
     else:
-        change = _change(snapshot, described, files, properties, checkout)
+        change = asyncio.run(_change(snapshot, described, files, properties, checkout))
         head = _head(change)
         told = asyncio.run(planned(snapshot, change, only=builder))
     if as_json:
@@ -138,7 +138,7 @@ def _moment(text: str) -> datetime:
 # -- the change --------------------------------------------------------------------------------------------
 
 
-def _change(
+async def _change(
     snapshot: Snapshot,
     described: dict[str, str],
     files: Sequence[str],
@@ -157,7 +157,7 @@ def _change(
     made: dict[str, Any] = {"author": "somebody", **read, **described}
     if files:
         made["files"] = list(files)
-    ready = Intake(snapshot.codebase_generator, snapshot.revlink).prepare(
+    ready = await Intake(snapshot.codebase_generator, snapshot.revlink).prepare(
         NewChange(**made), has_codebase="codebase" in described
     )
     props = Properties()

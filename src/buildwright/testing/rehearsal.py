@@ -315,7 +315,7 @@ class Rehearsal:
 
         async def bring() -> None:
             intake = Intake(self.snapshot.codebase_generator, self.snapshot.revlink)
-            ready = intake.prepare(change, has_codebase=codebase is not None)
+            ready = await intake.prepare(change, has_codebase=codebase is not None)
             await self._store.run(add_changes([ready], self._clock.now_us()))
             await self._core.schedulers.settled()
 

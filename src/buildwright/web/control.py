@@ -119,7 +119,7 @@ class StoreControl:
             change = replace(change, files=source.inside(list(change.files)))
             if not change.files:
                 return None
-        change = self._intake().prepare(change, has_codebase=params.get("codebase") is not None)
+        change = await self._intake().prepare(change, has_codebase=params.get("codebase") is not None)
         [taken] = await self._store.run(add_changes([change], self._now_us()))
         return taken.changeid
 
