@@ -16,6 +16,7 @@ __all__ = ["changes", "schedulers", "secrets", "steps", "util", "worker"]
 
 _PARAMETERS: Final = "buildwright.schedulers.parameters"
 _RENDER: Final = "buildwright.model.render"
+_REPO: Final = "buildwright.steps.repo"
 _RESULTS: Final = "buildwright.model.results"
 _SVN_SPLIT: Final = "buildwright.changes.svnsplit"
 _VSTUDIO: Final = "buildwright.steps.vstudio"
@@ -114,6 +115,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "PyLint": "buildwright.steps.python",
         "RemoveDirectory": "buildwright.steps.files",
         "RemovePYCs": "buildwright.steps.shell",
+        "Repo": _REPO,
         "Robocopy": "buildwright.steps.robocopy",
         "RpmBuild": "buildwright.steps.rpm",
         "RpmLint": "buildwright.steps.rpm",
@@ -227,6 +229,8 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "WorkerLock": "buildwright.model.locks",
         "enforceChosenWorker": _PARAMETERS,
         "renderer": _RENDER,
+        "repo.DownloadsFromChangeSource": _REPO,
+        "repo.DownloadsFromProperties": _REPO,
         "statusToString": _RESULTS,
         "svn.split_file_alwaystrunk": _SVN_SPLIT,
         "svn.split_file_branches": _SVN_SPLIT,
@@ -356,6 +360,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             WarningCountingShellCommandNewStyle,
         )
         from buildwright.steps.python import PyFlakes, PyLint, Sphinx
+        from buildwright.steps.repo import Repo
         from buildwright.steps.robocopy import Robocopy
         from buildwright.steps.rpm import Mock, MockBuildSRPM, MockRebuild, RpmBuild, RpmLint
         from buildwright.steps.sequence import ShellSequence
@@ -484,6 +489,9 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         )
         from buildwright.steps.secretfiles import BuildFactory
         from buildwright.steps.sequence import ShellArg
+
+        class repo:  # noqa: N801 - a namespace
+            from buildwright.steps.repo import DownloadsFromChangeSource, DownloadsFromProperties
 
         class svn:  # noqa: N801 - a namespace
             from buildwright.changes.svnsplit import (  # type: ignore[misc]  # functions within a class
