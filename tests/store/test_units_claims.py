@@ -26,7 +26,7 @@ from buildwright.store.units.claims import (
     facts,
     finish_build_work,
     pending_builders,
-    say_builder_waits,
+    say_builders_wait,
     say_request_waits,
     stop_request,
     stops,
@@ -190,7 +190,7 @@ async def test_reasons_for_waiting_are_told_once(world: World, told: list[Hint])
     told.clear()
     for _ in range(2):
         await world.store.run(say_request_waits(request, "no luck"))
-        await world.store.run(say_builder_waits(builder, "no worker"))
+        await world.store.run(say_builders_wait({builder: "no worker"}))
     assert told == [Hint("buildrequests", request, "update"), Hint("builders", builder, "update")]
     assert (await world.request_row(request))["waits_for"] == "no luck"
     assert (await world.row(schema.builders, builder))["waits_for"] == "no worker"

@@ -12,7 +12,7 @@ from buildwright.store.base import Store
 from buildwright.store.units import leases, schedulers
 from buildwright.store.units.buildsets import add_buildset
 from buildwright.store.units.changes import NewChange, add_changes, find_source, read_source, take_poll
-from buildwright.store.units.claims import say_builder_waits, say_request_waits, stop_request
+from buildwright.store.units.claims import say_builders_wait, say_request_waits, stop_request
 from buildwright.store.units.collapse import waiting_requests
 from buildwright.store.units.control import pause_worker
 from buildwright.store.units.engine import NOTE, SET_URLS, START_STEP, Part
@@ -77,7 +77,7 @@ async def test_every_text_of_a_build(world: World) -> None:
     (stamp,) = await world.rows(schema.sourcestamps)
     assert (stamp["branch"], stamp["repository"]) == (HELD, HELD)
     await world.store.run(say_request_waits(request, ODD))
-    await world.store.run(say_builder_waits(builder, ODD))
+    await world.store.run(say_builders_wait({builder: ODD}))
     assert (await world.request_row(request))["waits_for"] == HELD
     fence = await world.worker(master, boot=ODD)
     build = await world.claimed(request, builder, fence)

@@ -38,6 +38,13 @@ class Failed(Exception):
     """One of them said nothing that could be used; the text says which, and why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """No worker is to build a request now, and why."""
+
+    why: str
+
+
 @dataclass(slots=True)
 class BuildRequest:
     """A waiting request as users' callables see it."""
@@ -121,7 +128,7 @@ class Choosing:
 
     async def worker(
         self, builder: BuilderConfig, free: Sequence[WorkerLink], request: Waiting, page: Facts
-    ) -> WorkerLink | None:
+    ) -> WorkerLink | Declined:
         """Which of the free workers builds a request."""
         choose: Callable[..., Any] | None = builder.nextWorker or self._services.snapshot.select_next_worker
         can_start = builder.canStartBuild
@@ -143,14 +150,14 @@ class Choosing:
                 else await self._ask(what, lacks, choose, builder, offered[:], view)
             )
             if chosen is None:
-                return None
+                return Declined(f"{what} chose no worker")
             if can_start is None or await self._ask(
                 f"canStartBuild of {name}", _anything, can_start, builder, chosen, view
             ):
                 link: WorkerLink = chosen.link
                 return link
             offered.remove(chosen)
-        return None
+        return Declined(f"canStartBuild of {name} said no")
 
     async def collapses(self, builder: BuilderConfig, newer: WaitingRequest, older: WaitingRequest) -> bool:
         """Whether building the newer request answers the older one."""

@@ -9,7 +9,7 @@ everything would work as well.
 
 The configuration's callables (:mod:`choosing`) are asked outside of any unit, and a builder that has any
 chooses in a task of its own. So one that fails or takes its time holds nobody else up; it is named in the
-builder's reason for waiting.
+reason for waiting (:mod:`reasons`).
 
 An attempt that ended with RETRY waits before the next: 1 s, doubled with every attempt up to a minute, on
 this process's own clock.
@@ -26,11 +26,12 @@ from typing import Any
 import structlog
 
 from buildwright.builds.assignment import Assignment, Resumed, steps_fingerprint
-from buildwright.builds.choosing import Choosing, Failed
+from buildwright.builds.choosing import Choosing, Declined, Failed
 from buildwright.builds.collapse import collapsed
 from buildwright.builds.links import WorkerLink
 from buildwright.builds.lockwaits import LockWaits
 from buildwright.builds.lockwants import wanted_locks
+from buildwright.builds.reasons import Reasons
 from buildwright.builds.runner import BuildRunner
 from buildwright.builds.services import BuildServices
 from buildwright.builds.sources import source_stamps
@@ -47,7 +48,6 @@ from buildwright.store.units.claims import (
     Waiting,
     claim,
     pending_builders,
-    say_builder_waits,
     say_request_waits,
     waiting,
 )
@@ -92,7 +92,7 @@ class Distributor:
         self._paused: dict[int, tuple[int, float]] = {}  # request id -> (attempts, when the next may begin)
         self._lock_waits = LockWaits()
         self._locks_changed = False
-        self._reasons: dict[int, str] = {}  # builder id -> stored reason
+        self._reasons = Reasons(services)
         self._open = False
         self.on_end: Callable[[int], None] = lambda _workerid: None  # told the worker of each build that ends
         self._idle: list[asyncio.Future[None]] = []
@@ -243,9 +243,7 @@ class Distributor:
             self._locks_changed = False
             self._lock_waits.look_again()
             await self._leave_queues(builders, free)
-        for builderid in asked:
-            if builderid not in free:
-                await self._say_no_worker(builders[builderid], builderid)
+        await self._say_no_worker({id_: builders[id_] for id_ in asked if id_ not in free})
         if not free:
             return
         if len(free) > 1:
@@ -275,7 +273,7 @@ class Distributor:
         try:
             await self._choose(builder, builderid, page)
         except Failed as failed:
-            await self._say(builderid, str(failed))
+            await self._reasons.of_builder(builderid, str(failed))
         except StoreError as error:
             log.warning("no work can be given out", why=str(error))  # the sweeper wakes
         except Exception:
@@ -324,22 +322,15 @@ class Distributor:
             found.append(link)
         return found
 
-    async def _say_no_worker(self, builder: BuilderConfig, builderid: int) -> None:
-        """Store why the builder's requests wait: it has no worker that could take any."""
-        workers = self.services.registry.workers
-        reasons = []
-        for name in builder.workernames:
-            link = self._links.get(workers.get(name, 0))
-            if link is not None and link.accepting:
-                return  # busy: its requests wait for their turn
-            reasons.append(f"{name!r} {'is not attached' if link is None else link.why_not}")
-        shown = "; ".join(reasons[:3]) + (f"; and {len(reasons) - 3} more" if len(reasons) > 3 else "")
-        await self._say(builderid, f"no worker: {shown}")
-
-    async def _say(self, builderid: int, why: str) -> None:
-        if self._reasons.get(builderid) != why:
-            self._reasons[builderid] = why
-            await self.services.store.run(say_builder_waits(builderid, why))
+    async def _say_no_worker(self, builders: Mapping[int, BuilderConfig]) -> None:
+        """Store why the requests of these builders wait: no worker could take any of them."""
+        ids, links = self.services.registry.workers, self._links
+        await self._reasons.of_builders_without_worker(
+            {
+                builderid: [(name, links.get(ids.get(name, 0))) for name in builder.workernames]
+                for builderid, builder in builders.items()
+            }
+        )
 
     async def _ordered(self, builders: Mapping[int, BuilderConfig], free: list[int]) -> list[int]:
         """The builders with waiting requests: highest priority first, then the longest wait, or as the user
@@ -353,7 +344,9 @@ class Distributor:
         if len(order) > 1:
             names = await self._choices.order(self, [builders[builderid] for builderid in order])
             by_name = {builders[builderid].name: builderid for builderid in order}
-            order = [by_name[name] for name in names]
+            order = [by_name.pop(name) for name in dict.fromkeys(names)]
+            for builderid in by_name.values():
+                await self._reasons.of_builder(builderid, "prioritizeBuilders left this builder out")
         return order
 
     async def _candidates(self, builderid: int, builder: BuilderConfig) -> Facts:
@@ -385,23 +378,25 @@ class Distributor:
         """Choose pairs of request and worker, and have them claimed."""
         asks = self._choices.asks(builder)
         left = list(page.requests)
-        while left:
-            free = self._free(builder, builderid)
-            if not free:
-                return
+        declined: dict[Waiting, str] = {}
+        while left and (free := self._free(builder, builderid)):
             request = await self._choices.build(builder, left, page)
             if request is None:
-                return
+                why = f"nextBuild of builder {builder.name!r} chose none of its requests"
+                await self._reasons.of_builder(builderid, why)
+                break
             left.remove(request)
             link = await self._choices.worker(builder, free, request, page)
-            if link is None:
+            if isinstance(link, Declined):
+                declined[request] = link.why
                 continue
             if left and self._choices.rule(builder) is not False:
                 request = await self._collapsed(builder, request, page, left)
             if asks and (not self._open or link not in self._free(builder, builderid)):
                 self.wake([builderid])  # it was taken while a callable thought
-                return
+                break
             self._begin_claim(_Choice(builder, builderid, request, link), page)
+        await self._reasons.of_requests(declined)
 
     async def _collapsed(
         self, builder: BuilderConfig, request: Waiting, page: Facts, left: list[Waiting]
@@ -506,7 +501,7 @@ class Distributor:
                 holds_locks=bool(wants),
             ),
         )
-        await self._say(choice.builderid, "")
+        await self._reasons.claimed(choice.builderid)
         return True
 
     async def _locks(self, builder: BuilderConfig, request: Waiting) -> Sequence[Any]:

@@ -13,7 +13,7 @@ but slot and locks stay, and nobody can claim the request, until the commands ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -428,10 +428,18 @@ def say_request_waits(requestid: int, why: str) -> Work[None]:
 
 
 @unit
-def say_builder_waits(builderid: int, why: str) -> Work[None]:
-    """Store why a builder's requests don't start, for people; empty when they do."""
-    if (yield _SAY_BUILDER_WAITS(builderid=builderid, why=why)):
-        yield Hint("builders", builderid, "update")
+def say_requests_wait(reasons: Mapping[int, str]) -> Work[None]:
+    """Store why requests don't start, for people."""
+    for requestid in sorted(reasons):
+        yield from _say(requestid, reasons[requestid])
+
+
+@unit
+def say_builders_wait(reasons: Mapping[int, str]) -> Work[None]:
+    """Store why builders' requests don't start, for people; empty when they do."""
+    for builderid in sorted(reasons):
+        if (yield _SAY_BUILDER_WAITS(builderid=builderid, why=reasons[builderid])):
+            yield Hint("builders", builderid, "update")
 
 
 # -- finishing -------------------------------------------------------------------------------------------

@@ -79,6 +79,7 @@ BUILDER = resource(
     text("description_html", sa.null().cast(sa.Text), nullable=True),
     number("projectid", _b.projectid, nullable=True),
     json_list("tags", _b.tags),
+    text("waits_for", _b.waits_for),
     null_differs=True,
 )
 

@@ -45,6 +45,10 @@ BUILD = resource(
     properties=_b.properties,
 )
 
+# A step that waits for a lock says so in its state.
+_waits = sa.and_(_s.started_at.is_not(None), _s.locks_acquired_at.is_(None), _s.complete_at.is_(None))
+_why = sa.case((_waits, _s.state_string), else_=sa.literal_column("''", sa.Text))
+
 STEP = resource(
     "step",
     schema.steps,
@@ -61,6 +65,7 @@ STEP = resource(
     text("state_string", _s.state_string),
     opaque("urls", _s.urls, decode=decode_json, type="list"),
     flag("hidden", _s.hidden),
+    text("waits_for", _why),
     null_differs=True,
 )
 

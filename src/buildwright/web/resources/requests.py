@@ -56,9 +56,19 @@ BUILDSET = resource(
 # Buildbot claims it for that. So "not claimed" is "waiting", which an index holds.
 _waiting = sa.and_(_r.complete == _ZERO, _r.claimed_by.is_(None))
 _claimed = sa.or_(_r.complete == _ONE, _r.claimed_by.is_not(None))
-# Its own reason for waiting goes before its builder's.
+# A builder that no running master has goes before all that was stored when one had it; then a request's own
+# reason goes before its builder's.
+_at_home = sa.exists(
+    sa.select(_ONE)
+    .select_from(
+        schema.builder_masters.join(schema.masters, schema.masters.c.id == schema.builder_masters.c.masterid)
+    )
+    .where(schema.builder_masters.c.builderid == _r.builderid, schema.masters.c.active == _ONE)
+)
+NO_MASTER = "no running master has this builder in its configuration"
 _why = sa.case(
     (_claimed, sa.literal_column("''", sa.Text)),
+    (sa.not_(_at_home), sa.literal_column(f"'{NO_MASTER}'", sa.Text)),
     else_=sa.func.coalesce(sa.func.nullif(_r.waits_for, ""), schema.builders.c.waits_for, ""),
 )
 
