@@ -290,6 +290,11 @@ class BuildRunner:
         run = self._prepare(step, name, self._next_number, planned.spec)
         self._count(await run.execute(), run)
 
+    @property
+    def step_progress(self) -> float | None:
+        """Which part of the running step is done, from 0 to 1, as far as it says so."""
+        return self._step.progress.part if self._step is not None else None
+
     async def _learn_of_a_stop(self) -> None:
         """A former owner may have stopped the build and died: its steps end by that, and say why."""
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from buildwright.builds.progress import Totals
 from buildwright.bus.local import Bus
 from buildwright.model.clock import Clock
 from buildwright.model.properties import Properties
@@ -56,3 +57,4 @@ class BuildServices:
     plan_trigger: PlanTrigger
     identity: str = ""  # of the basedir, for builds that use its files
     max_attempts: int = 5
+    totals: Totals = field(default_factory=dict)  # what steps had done at their last good ends

@@ -323,6 +323,13 @@ class BuildStep(metaclass=Checked):
         self._run.show_summary()
         return DONE
 
+    def setProgress(self, metric: str, value: float) -> Done:
+        """Say how much of something the step has done so far: tests run, bytes written. Compared with what it
+        had come to when the step last ended well, it tells how long the build will still take.
+        """
+        self._run.progress.set(metric, value)
+        return DONE
+
     # -- properties ---------------------------------------------------------------------------------------
 
     def getProperties(self) -> Properties:

@@ -28,6 +28,7 @@ from buildwright.builds.journal import Unstorable
 from buildwright.builds.logset import LogSet
 from buildwright.builds.noticing import Abort, LocksRefused, Noticing
 from buildwright.builds.observers import LogObserver
+from buildwright.builds.progress import StepProgress
 from buildwright.builds.requests import Requests
 from buildwright.builds.step import BuildStep, BuildStepCancelled, BuildStepFailed
 from buildwright.builds.steparguments import is_wanted, packed, render_arguments, unpack, with_statistics
@@ -37,7 +38,16 @@ from buildwright.builds.writer import BuildWriter, Nowhere
 from buildwright.model.asking import ask
 from buildwright.model.builders import StepSpec
 from buildwright.model.renderable import settle
-from buildwright.model.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, Results
+from buildwright.model.results import (
+    CANCELLED,
+    EXCEPTION,
+    FAILURE,
+    RETRY,
+    SKIPPED,
+    SUCCESS,
+    WARNINGS,
+    Results,
+)
 from buildwright.store.unit import Fenced, Hint
 from buildwright.store.units.attach import Entry, LogRow, StepRow
 from buildwright.store.units.engine import (
@@ -90,6 +100,7 @@ class StepRun:
         self.tries = row.tries if row is not None else 0
         self.statistics: dict[str, Any] = {}
         self.urls: list[dict[str, str]] = []
+        self.progress = StepProgress(self.services.totals, runner.build.builder.builderid, name)
         self.spec = spec
         self._row = row
         self._logs = LogSet(
@@ -291,6 +302,8 @@ class StepRun:
         )
         if self.statistics:
             self._keep_statistics()
+        if result in (SUCCESS, WARNINGS) and step.useProgress:
+            self.progress.ended_well()
         if self._has_locks:
             self.writer.call(free_step_work, self.runner.build.requestid, self.stepid)
         return result
@@ -301,6 +314,7 @@ class StepRun:
         await self.requests.begin_try(self.tries + 1, why)
         self.tries += 1
         self.statistics = {}
+        self.progress.begin_try()
         self.writer.add(
             NEXT_TRY(stepid=self.stepid, new_try=self.tries), FORGET_JOURNAL(of_stepid=self.stepid)
         )

@@ -275,6 +275,11 @@ class Core:
             secret_source=self._secret,
         )
 
+    def step_progress(self, buildid: int) -> float | None:
+        """Which part of its running step one of this master's builds has done, from 0 to 1."""
+        runner = self.distributor.running.get(buildid)
+        return runner.step_progress if runner is not None else None
+
     def try_schedulers(self) -> Sequence[Try_Userpass]:
         """The configured schedulers whose try jobs come over the API."""
         return [each for each in self.snapshot.schedulers.values() if isinstance(each, Try_Userpass)]

@@ -227,6 +227,7 @@ class Master:
             unready=self._unready,
             tokens=lambda: self._tokens,
             gauges=self._gauges,
+            step_progress=self.core.step_progress,
         )
 
     def _unready(self) -> str:

@@ -16,6 +16,7 @@ from buildwright.web.resources import (
     audits,
     builders,
     builds,
+    estimates,
     forms,
     leftovers,
     masters,
@@ -99,7 +100,10 @@ def _table() -> Table[Target]:
     table: Table[Target] = Table()
     table.add("/", Computed("/", "rootlink", "rootlinks", True, _rootlinks, {"name": "string"}))
     table.add("/application.spec", Computed("/application.spec", "spec", "specs", True, _specs, _SPEC))
-    for room in (masters, builders, builds, requests, sources, properties, forms, tries, leftovers, audits):
+    rooms = (
+        masters, builders, builds, estimates, requests, sources, properties, forms, tries, leftovers, audits,
+    )  # fmt: skip
+    for room in rooms:
         for endpoint in room.ENDPOINTS:
             table.add(endpoint.path, endpoint)
     for path in logtext.PATHS:

@@ -106,5 +106,7 @@ class WebServices:
     unready: Callable[[], str] = lambda: ""
     # SHA-256 of tokens from the configuration, in hex, with their names; more are in the store.
     tokens: Callable[[], Mapping[str, str]] = dict
+    # Which part of its running step a build of this master has done, from 0 to 1; None: nobody knows.
+    step_progress: Callable[[int], float | None] = lambda _buildid: None
     # The master's own numbers for /metrics, by metric name.
     gauges: Callable[[], Mapping[str, float]] = dict
