@@ -108,14 +108,17 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def buildwright(
-    *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
 ) -> Done:
     """Run `buildwright` to its end."""
     done = subprocess.run(
         [sys.executable, "-m", "buildwright", *map(str, arguments)],
         cwd=cwd or Path("/"),
         env=environment(**(env or {})),
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         capture_output=True,
         timeout=SECONDS,
         check=False,

@@ -171,6 +171,42 @@ def test_a_job_by_its_directory(trier: Master, copy: Path) -> None:
     assert "is no job directory" in done.err
 
 
+def test_a_job_over_ssh(trier: Master, copy: Path) -> None:
+    """What a client runs at the master's machine: the job in the oldest form, as Buildbot's may send it."""
+    jobs = trier.basedir / "jobs"
+    eventually((jobs / "cur").is_dir, "the directory is watched")
+    base = run("git", "rev-parse", "origin/main", cwd=copy)
+    diff = b"--- a/greeting\n+++ b/greeting\n@@ -1 +1 @@\n-good day\n+good day, ssh\n"
+    words = [b"1", b"an id", b"main", base.encode(), b"1", diff, b"show"]
+    job = b"".join(b"%d:%s," % (len(word), word) for word in words)
+    before = {path.name for path in (jobs / "cur").iterdir()}
+    done = buildwright("tryserver", "--jobdir", jobs, stdin=job)
+    assert (done.code, done.out, done.err) == (0, "", "")
+    eventually(lambda: {path.name for path in (jobs / "cur").iterdir()} - before, "the job is taken")
+    eventually(lambda: "good day, ssh" in buildwright("log", "show", "--url", trier.url).out, "it is built")
+
+
+@pytest.mark.parametrize(
+    ("job", "problem"),
+    [
+        (b"", "its version is ''"),
+        (b"1:9,", "its version is '9', and 1 to 6 are known"),
+        (b"nonsense", "it is no row of netstrings"),
+        (b"1:5,9:{not json},", "the one at byte 4 has no end"),
+        (b"1:5,10:{not json},", "its JSON can't be read"),
+    ],
+)
+def test_what_is_no_job_is_refused_over_ssh(trier: Master, job: bytes, problem: str) -> None:
+    jobs = trier.basedir / "jobs"
+    eventually((jobs / "cur").is_dir, "the directory is watched")
+    before = sorted(jobs.rglob("*"))
+    done = buildwright("tryserver", "--jobdir", jobs, stdin=job)
+    assert done.code == 1
+    assert "what came is no try job: " in done.err
+    assert problem in " ".join(done.err.split())
+    assert sorted(jobs.rglob("*")) == before
+
+
 def test_the_builders_to_choose_from(trier: Master, copy: Path) -> None:
     assert succeeded("try", "--get-builder-names", "--url", trier.url).out == "show\nstrict\n"
     refused = failed("try", "-b", "shew", "--url", trier.url, cwd=copy)

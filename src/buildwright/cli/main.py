@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "force": "Ask for a build.",
     "builds": "List builds, the newest first.",
     "try": "Have this working copy's difference built, before it is pushed.",
+    "tryserver": "Take a try job on standard input, for those who come by ssh.",
     "sendchange": "Tell the master of a change.",
     "log": "Show what a build's commands have printed, also while they print it.",
     "doctor": "Tell what is wrong with an installation, and what to do.",

@@ -5,11 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
-import os
-import secrets
-import socket
 import sys
-import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +17,7 @@ from buildwright.cli import checkout
 from buildwright.cli.client import Master, Where, master_at, on_a_master
 from buildwright.cli.faults import Failure
 from buildwright.cli.naming import in_path, names, pairs
+from buildwright.cli.tryserver import new_name, put
 from buildwright.cli.watching import shown, watch
 from buildwright.model.errors import suggest
 from buildwright.model.results import SKIPPED, SUCCESS, WARNINGS
@@ -264,17 +261,9 @@ def _put(jobdir: Path, job: dict[str, Any], diff: bytes) -> Path:
     """Put the job into the directory, whole or not at all; gives its file."""
     from buildwright.schedulers.tryjobs import BadJob, file_of_job, job_of
 
-    name = f"{time.time():.6f}.{os.getpid()}_{secrets.token_hex(4)}.{socket.gethostname()}"
+    name = new_name()
     try:
         content = file_of_job(job_of({**job, "jobid": name, "patch_body_base64": _base64(diff)}))
     except BadJob as problem:
         raise Failure(str(problem)) from None
-    if not (jobdir / "new").is_dir() or not (jobdir / "tmp").is_dir():
-        raise Failure(f"{jobdir} is no job directory: it has no `new` and `tmp`")
-    part = jobdir / "tmp" / name
-    try:
-        part.write_bytes(content)
-        part.rename(jobdir / "new" / name)
-    except OSError as problem:
-        raise Failure(f"the job can't be put into {jobdir}: {problem.strerror}") from None
-    return jobdir / "new" / name
+    return put(jobdir, name, content)
