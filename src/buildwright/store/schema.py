@@ -176,6 +176,21 @@ api_tokens = sa.Table(
     sa.Column("created_at", Big, nullable=False),
 )
 
+signing_keys = sa.Table(  # what the masters of this database sign people's sessions with
+    "signing_keys",
+    metadata,
+    sa.Column("name", Text, primary_key=True),
+    sa.Column("key", Bytes, nullable=False),
+    sa.Column("created_at", Big, nullable=False),
+)
+
+ended_sessions = sa.Table(  # of those who logged out, until they would have expired
+    "ended_sessions",
+    metadata,
+    sa.Column("id", Text, primary_key=True),
+    sa.Column("expires_at", Big, nullable=False),
+)
+
 audit = sa.Table(  # who asked for what, and what became of it
     "audit",
     metadata,
