@@ -12,17 +12,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test check fmt bench mutants simulate lock clean
+.PHONY: help run test check fmt page bench mutants simulate lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  Variables: PORT=8010 (run), ARGS='-k name' JOBS=2 (test), ONLY=row (bench), SEEDS=200 (simulate)"
 
-run: $(STAMP) ## a master on 127.0.0.1:PORT with a worker and a sample project; Ctrl-C ends it
+run: page ## a master on 127.0.0.1:PORT with a worker and a sample project; Ctrl-C ends it
 	exec $(BIN)/python examples/demo/run.py --port $(PORT)
 
-test: $(STAMP) ## the whole test suite, PostgreSQL included; ARGS='-k name' for a part
+test: page ## the whole test suite, PostgreSQL included; ARGS='-k name' for a part
 	tools/debian_packages.sh test
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
@@ -31,13 +31,18 @@ check: $(STAMP) ## formatting, lint, types, layers, and what must not be in the 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/web.py check
 	$(BIN)/python tools/check_tree.py
 
 fmt: $(STAMP) ## format the code and apply the linter's safe fixes
 	$(BIN)/ruff check --fix-only --exit-zero .
 	$(BIN)/ruff format .
+	$(BIN)/python tools/web.py format
 
-bench: $(STAMP) ## our numbers beside stock Buildbot's; ONLY=row for one of them
+page: $(STAMP) ## build the page from web/, if that has changed
+	@$(BIN)/python tools/web.py build
+
+bench: page ## our numbers beside stock Buildbot's; ONLY=row for one of them
 	tools/debian_packages.sh test
 	$(BIN)/python -m bench.run $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
@@ -53,11 +58,12 @@ lock: ## resolve the dependencies anew and write requirements/*.txt (needs uv)
 
 clean: ## remove the environment and everything that was made here
 	rm -rf $(VENV) .venv-peer .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov build dist
-	rm -rf bench/results/.peer-cache.json demo-run .coverage .coverage.*
+	rm -rf bench/results/.peer-cache.json demo-run .coverage .coverage.* screenshots
+	rm -rf web/node_modules src/buildwright/web/static
 	find src worker tests tools bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # The environment: exactly what the lock file names, then the two distributions of this tree, editable.
-$(STAMP): requirements/dev.txt pyproject.toml worker/pyproject.toml
+$(STAMP): requirements/dev.txt pyproject.toml hatch_build.py worker/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	    || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \

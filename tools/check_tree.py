@@ -21,7 +21,12 @@ EVERYWHERE = {
     ),
     "a conflict mark": re.compile(r"^(?:<{7}|>{7})(?: |$)"),
 }
-IN_LOCKS = {"an address in a lock file": re.compile(r"https?://|--(?:extra-)?index-url|--find-links")}
+# npm's lock names whom to fund by address, and where a package came from as `resolved`.
+IN_LOCKS = {
+    "an address in a lock file": re.compile(
+        r"\"resolved\":|^(?!\s*(?:\"url\": )?\"https://[^\"]*\",?$).*https?://|--(?:extra-)?index-url|--find-links"
+    )
+}
 LOCK = re.compile(r"(?:^|/)(?:requirements/[^/]+[.]txt|[^/]*lock[^/]*[.](?:json|toml|yaml))$")
 
 

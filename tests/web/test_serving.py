@@ -1,5 +1,6 @@
 """What stands around the data API: health, metrics, defects, TLS, the page's files."""
 
+import re
 import ssl
 import subprocess
 from dataclasses import replace
@@ -85,16 +86,15 @@ async def test_the_page_is_served_with_its_policy(server: Server, http: aiohttp.
     assert "https://" not in text
     async with http.get(f"{server.url}/", headers={"If-None-Match": tag}) as response:
         assert response.status == 304
-    kinds = {
-        "/page/main.js": "text/javascript",
-        "/page/page.css": "text/css",
-        "/favicon.ico": "image/svg+xml",
-    }
+    scripts, styles = (re.findall(rf'"\./(assets/[^"]+\.{kind})"', text) for kind in ("js", "css"))
+    kinds = {scripts[0]: "text/javascript", styles[0]: "text/css", "favicon.ico": "image/svg+xml"}
     for path, kind in kinds.items():
-        async with http.get(server.url + path) as response:
+        async with http.get(f"{server.url}/{path}") as response:
             assert (response.status, response.content_type) == (200, kind)
+            assert response.headers.get("Content-Encoding") == (None if "ico" in path else "gzip")
+            assert ("immutable" in response.headers["Cache-Control"]) == path.startswith("assets/")
             assert await response.read()
-    for path in ("/page/none.js", "/page/..%2Fpage.py", "/page/page.py"):
+    for path in ("/assets/none.js", "/assets/..%2F..%2Fpage.py", "/assets/..%2Findex.html", "/.sources"):
         async with http.get(URL(server.url + path, encoded=True)) as response:
             assert response.status == 404
 

@@ -1,0 +1,159 @@
+// Things of the data API, with the fields that the page uses. Times in fields ending in `_us` are microseconds
+// since 1970, others seconds.
+
+export interface Builder {
+  builderid: number;
+  name: string;
+  masterids: number[];
+  description: string | null;
+  description_html: string | null;
+  projectid: number | null;
+  tags: string[];
+}
+
+export type Sourced = Record<string, [unknown, string]>;
+
+export interface Build {
+  buildid: number;
+  number: number;
+  builderid: number;
+  buildrequestid: number;
+  attempt: number;
+  workerid: number;
+  masterid: number;
+  started_at: number;
+  started_at_us: number;
+  complete: boolean;
+  complete_at: number | null;
+  complete_at_us: number | null;
+  locks_duration_us: number;
+  results: number | null;
+  state_string: string;
+  properties?: Sourced;
+}
+
+export interface Step {
+  stepid: number;
+  number: number;
+  name: string;
+  buildid: number;
+  started_at: number | null;
+  started_at_us: number | null;
+  locks_acquired_at_us: number | null;
+  complete: boolean;
+  complete_at_us: number | null;
+  results: number | null;
+  state_string: string;
+  urls: { name: string; url: string }[];
+  hidden: boolean;
+}
+
+export interface Log {
+  logid: number;
+  name: string;
+  slug: string;
+  stepid: number;
+  complete: boolean;
+  num_lines: number;
+  length: number;
+  /** s: output with streams, t: text, h: HTML, d: deleted. */
+  type: string;
+}
+
+export interface BuildRequest {
+  buildrequestid: number;
+  buildsetid: number;
+  builderid: number;
+  priority: number;
+  claimed: boolean;
+  claimed_at: number | null;
+  complete: boolean;
+  complete_at: number | null;
+  results: number | null;
+  submitted_at: number;
+  submitted_at_us: number;
+  waited_for: boolean;
+  attempts: number;
+  waits_for: string;
+  stop_reason: string | null;
+  properties?: Sourced;
+}
+
+export interface SourceStamp {
+  ssid: number;
+  revision: string | null;
+  branch: string | null;
+  repository: string;
+  project: string;
+  codebase: string;
+  patch: { patchid: number; author: string; comment: string; level: number; subdir: string } | null;
+}
+
+export interface Buildset {
+  bsid: number;
+  external_idstring: string | null;
+  reason: string;
+  rebuilt_buildid: number | null;
+  submitted_at: number;
+  complete: boolean;
+  complete_at: number | null;
+  results: number | null;
+  sourcestamps: SourceStamp[];
+  parent_buildid: number | null;
+  parent_relationship: string | null;
+}
+
+export interface Worker {
+  workerid: number;
+  name: string;
+  connected_to: { masterid: number }[];
+  configured_on: { masterid: number; builderid: number }[];
+  workerinfo: { admin?: string; host?: string; access_uri?: string; version?: string };
+  paused: boolean;
+  pause_reason: string | null;
+  graceful: boolean;
+}
+
+export interface Master {
+  masterid: number;
+  name: string;
+  active: boolean;
+  last_active: number;
+}
+
+export interface Change {
+  changeid: number;
+  author: string;
+  committer: string | null;
+  files: string[];
+  comments: string;
+  revision: string | null;
+  when_timestamp: number;
+  branch: string | null;
+  category: string | null;
+  revlink: string | null;
+  repository: string;
+  project: string;
+  codebase: string;
+  sourcestamp: SourceStamp;
+}
+
+export interface Scheduler {
+  schedulerid: number;
+  name: string;
+  enabled: boolean;
+  master: Master | null;
+}
+
+export interface TestResultSet {
+  test_result_setid: number;
+  builderid: number;
+  buildid: number;
+  stepid: number;
+  description: string | null;
+  category: string;
+  value_unit: string;
+  tests_passed: number | null;
+  tests_failed: number | null;
+  complete: boolean;
+}

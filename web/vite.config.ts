@@ -1,0 +1,52 @@
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { svelte } from "@sveltejs/vite-plugin-svelte";
+import type { Plugin } from "vite";
+import { defineConfig } from "vitest/config";
+
+const OUT = resolve(import.meta.dirname, "../src/buildwright/web/static");
+
+// The master serves files as they lie there: beside each text a .br and a .gz of it.
+function compress(): Plugin {
+  return {
+    name: "compress",
+    apply: "build",
+    async closeBundle() {
+      for (const entry of await readdir(OUT, { recursive: true, withFileTypes: true })) {
+        if (!entry.isFile() || !/\.(html|js|css|svg|json)$/.test(entry.name)) continue;
+        const path = join(entry.parentPath, entry.name);
+        const text = await readFile(path);
+        if (text.length < 1000) continue;
+        const best = { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } };
+        await writeFile(`${path}.br`, brotliCompressSync(text, best));
+        await writeFile(`${path}.gz`, gzipSync(text, { level: 9 }));
+      }
+    },
+  };
+}
+
+export default defineConfig({
+  // Relative, so that the page works below any path of a proxy.
+  base: "./",
+  plugins: [svelte(), compress()],
+  build: {
+    outDir: OUT,
+    emptyOutDir: true,
+    target: "es2022",
+    // Nothing in a data: address, which the page's content policy would refuse.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+  },
+  // `npx vite` beside a running `make run`.
+  server: {
+    proxy: {
+      "/api": "http://127.0.0.1:8010",
+      "/auth": "http://127.0.0.1:8010",
+      "/config": "http://127.0.0.1:8010",
+      "/ws": { target: "ws://127.0.0.1:8010", ws: true },
+    },
+  },
+  test: { include: ["src/**/*.test.ts"] },
+});
