@@ -48,11 +48,15 @@ KEYS = {
     "db": "A dict with `db_url`; `engine_kwargs` has no effect.",
     "db_url": "The database: `sqlite:///state.sqlite` (default) or `postgresql://...`; may be a renderable "
     "with secrets.",
+    "logCompressionLimit": "Finished logs of more bytes are packed and leave the database for `logStore`; "
+    "65536 by default, `False`: none.",
     "logEncoding": "The encoding of what commands write, or a function of bytes that gives text; `utf-8` by "
     "default.",
     "logMaxSize": "How many bytes of a log are kept; the rest is left out, and the log says so.",
     "logMaxTailSize": "How many bytes of a log's end are kept beyond `logMaxSize`.",
     "logStore": "Where sealed logs go: `files` (default), `database`, or an object store's URL.",
+    "metrics": "`{'log_interval': 60}` has the master's numbers logged so often, in seconds; "
+    "`periodic_interval` is accepted. `/metrics` of the web port has them always.",
     "mq": "`{'type': 'simple'}` (default), or `'wamp'`, which changes nothing: masters meet in their "
     "database.",
     "multiMaster": "Whether builders and schedulers may name workers and builders that another master has.",
@@ -78,14 +82,14 @@ KEYS = {
 }
 WWW = {
     "allowed_origins": "Origins of pages that may use the API in a browser, with `*` and `?` as wild cards.",
-    "debug": "Accepted.",
+    "debug": "Accepted; it changes nothing.",
     "json_cache_seconds": "How long clients may keep an answer of the API.",
     "port": "A number, or text as `tcp:8010:interface=127.0.0.1` or "
     "`ssl:8010:privateKey=key.pem:certKey=cert.pem`.",
     "ssl": "TLS: a dict with `certificate` and `private_key`, paths of PEM files, relative to the base "
     "directory.",
     "tokens": "API tokens: a dict of name to token (text of 16 characters or more, or a `Secret`).",
-    "ws_ping_interval": "Accepted.",
+    "ws_ping_interval": "After how many seconds a WebSocket is asked whether it still lives; 0: as usual.",
 }
 PROTOCOLS = {
     "buildwright": "A port of their own for workers: a dict with `port` and `interface` "

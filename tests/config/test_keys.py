@@ -103,6 +103,18 @@ def test_defaults(site: Site) -> None:
         ("c['manhole'] = object()", "c['manhole'] is refused: a console in the running master lets everyone"),
         ("c['user_managers'] = [1]", "c['user_managers'] is refused: there are no stored users"),
         ("c['machines'] = [1]", "c['machines'] isn't supported yet: machines of workers"),
+        ("c['logCompressionLimit'] = -1", "c['logCompressionLimit'] must not be negative, and is -1"),
+        (
+            "c['logCompressionLimit'] = '5'",
+            "c['logCompressionLimit'] must be a number of bytes, False or None, not str '5' (write it without",
+        ),
+        ("c['metrics'] = 60", "c['metrics'] must be a dict or None, not int 60"),
+        ("c['metrics'] = {'log_intervall': 5}", "unknown key c['metrics']['log_intervall'] (did you mean"),
+        ("c['metrics'] = {'log_interval': -5}", "c['metrics']['log_interval'] must not be negative"),
+        (
+            "c['metrics'] = {'log_interval': 'often'}",
+            "c['metrics']['log_interval'] must be a number of seconds, not str 'often'",
+        ),
         ("c['logMaxSize'] = -1", "c['logMaxSize'] must not be negative, and is -1"),
         ("c['logMaxTailSize'] = '9'", "c['logMaxTailSize'] must be a number of bytes or None, not str '9'"),
         ("c['logCompressionMethod'] = 'zip'", "c['logCompressionMethod']: there is no method 'zip'"),
@@ -207,9 +219,7 @@ def test_other_names_of_the_dict(site: Site) -> None:
         ("c['caches'] = {'Builds': 500}", "c['caches'] has no effect: rows are read where they are needed"),
         ("c['buildCacheSize'] = 5", "c['buildCacheSize'] has no effect: rows are read where"),
         ("c['changeCacheSize'] = 5", "c['changeCacheSize'] has no effect: rows are read where"),
-        ("c['metrics'] = {'log_interval': 60}", "c['metrics'] has no effect: /metrics of the web port"),
         ("c['logCompressionMethod'] = 'lz4'", "c['logCompressionMethod'] has no effect: finished logs are"),
-        ("c['logCompressionLimit'] = 5", "c['logCompressionLimit'] has no effect: logs above 64 KiB are"),
         ("c['logMaxTailSize'] = 9", "c['logMaxTailSize'] has no effect without c['logMaxSize']"),
         (
             "c['mq'] = {'type': 'wamp', 'realm': 'ci'}",

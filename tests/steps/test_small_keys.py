@@ -1,8 +1,11 @@
 """Keys and arguments that say little things, on a running master."""
 
 import aiohttp
+import pytest
+import sqlalchemy as sa
 
 from buildwright.model.results import FAILURE, SUCCESS, WARNINGS
+from buildwright.store import schema
 from tests.steps.conftest import Start
 
 CONFIGURATION = """
@@ -28,6 +31,48 @@ builder("ends", *[Ends(result, name=f"s{result}", flunkOnFailure=False, warnOnWa
 builder("breaks", Ends(util.EXCEPTION))
 builder("gives up", Ends(util.CANCELLED))
 """
+
+
+async def test_numbers_are_logged_and_small_logs_are_packed(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    it = await start(
+        """
+c["metrics"] = {"log_interval": 1, "periodic_interval": 1}
+c["logCompressionLimit"] = 10
+builder("b", steps.ShellCommand(command="echo more than ten bytes", logEnviron=False))
+"""
+    )
+    built = await it.build()
+    tier = sa.select(schema.logs.c.tier).where(schema.logs.c.length > 10)
+
+    async def packed() -> bool:
+        return [row for (row,) in await it.store.fetch(tier)] == ["sealed"]
+
+    await it.until("logs", packed)
+    assert b"more than ten bytes\n" in built.log("shell").out
+    said: list[str] = []
+
+    async def logged() -> bool:
+        said.append(capsys.readouterr().out)
+        return "metrics" in "".join(said)
+
+    await it.until("nothing", logged)
+    [line, *_] = [
+        line for line in "".join(said).splitlines() if "metrics" in line and "waiting_requests" in line
+    ]
+    assert "waiting_requests=0" in line
+    assert "master_attached_workers=1" in line
+
+
+@pytest.mark.parametrize(("limit", "kept"), [("False", True), ("0", False)])
+async def test_whether_logs_are_packed(limit: str, kept: bool, start: Start) -> None:
+    text = f'c["logCompressionLimit"] = {limit}\nbuilder("b", steps.ShellCommand(command="seq 20000"))'
+    it = await start(text)
+    built = await it.build()
+    assert built.log("shell").out.endswith(b"20000\n")
+    rows = await it.store.fetch(sa.select(schema.logs.c.tier).where(schema.logs.c.length > 64 * 1024))
+    assert [tier == "kept" for (tier,) in rows] == [kept]
 
 
 async def test_builders_keys_and_results(start: Start) -> None:

@@ -84,6 +84,7 @@ class LogSet:
             self._observer_failed,
             transcoder(encoding or self._encoding() or self._services.snapshot.log_encoding),
             self._limit(kind, state),
+            self._services.snapshot.log_compression_limit,
         )
         for observer in self._observers.get(name, ()):
             observer.setLog(found)

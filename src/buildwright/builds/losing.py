@@ -63,6 +63,7 @@ def lose_builds(
     why: str,
     lingering: bool,
     now_us: int,
+    keep_logs_up_to: int | None = None,
 ) -> Work[int]:
     """End a worker's open builds (or those named) without it: by default their requests are queued again.
 
@@ -82,7 +83,7 @@ def lose_builds(
             for log in (yield from step_logs_work(stepid)):
                 if not log.complete:
                     chunks, state = finish(log.state, now_us)
-                    yield from finish_work(log.id, log.next_chunk, chunks, state)
+                    yield from finish_work(log.id, log.next_chunk, chunks, state, keep_logs_up_to)
             yield Hint("steps", stepid, "finished")
         yield from complete_sets_work(build.buildid)
         yield _FORGET_JOURNALS(of_buildid=build.buildid)

@@ -262,6 +262,7 @@ class BuildRunner:
                         why=why,
                         lingering=False,
                         now_us=self.services.clock.now_us(),
+                        keep_logs_up_to=self.services.snapshot.log_compression_limit,
                     )
                 )
                 return

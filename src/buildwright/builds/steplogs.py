@@ -83,6 +83,7 @@ class StepLog:
         on_failure: Callable[[Exception], None] | None = None,
         transcoder: Transcoder | None = None,
         limit: Limit | None = None,
+        keep_up_to: int | None = None,
     ) -> None:
         self.logid = logid
         self.name = name
@@ -99,6 +100,7 @@ class StepLog:
         self._on_failure = on_failure  # told what an observer raised
         self._transcoder = transcoder
         self._limit = limit
+        self._keep_up_to = keep_up_to  # bytes that stay in the database; None: as usual
         self._finishing = False
         self._closed = False
 
@@ -217,7 +219,7 @@ class StepLog:
         chunks, self._state = split(self._state, pieces)
         if self._finishing:
             last, self._state = finish(self._state, self.now_us())
-            writer.call(finish_work, self.logid, expected, chunks + last, self._state)
+            writer.call(finish_work, self.logid, expected, chunks + last, self._state, self._keep_up_to)
         elif chunks:
             writer.call(append_work, self.logid, expected, chunks, self._state)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def command(jobdir: Path) -> None:
     from buildwright.schedulers.jobdirs import LARGEST
     from buildwright.schedulers.tryjobs import BadJob, job_of_file
 
-    content = click.get_binary_stream("stdin").read(LARGEST + 1)
+    content = sys.stdin.buffer.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise Failure(f"the job is larger than {LARGEST} bytes")
     try:

@@ -40,20 +40,14 @@ KEYS: Final[dict[str, Foreign]] = {
     "buildCacheSize": Foreign("accepted", _UNCACHED, _NUMBER),
     "caches": Foreign("accepted", _UNCACHED, ((dict,), "a dict of name to size")),
     "changeCacheSize": Foreign("accepted", _UNCACHED, _NUMBER),
-    "logCompressionLimit": Foreign(
-        "accepted",
-        "logs above 64 KiB are packed when they end",
-        ((int, bool, type(None)), "a number, False or None"),
-    ),
     "logCompressionMethod": Foreign("accepted", "finished logs are packed with zstd", _TEXT),
     "machines": Foreign("later", "machines of workers that are started for their builds", loses=True),
     "manhole": Foreign(
         "refused",
         "a console in the running master lets everyone who reaches it do anything; look at it with the data "
-        "API, /metrics and `buildwright status`",
+        "API, /metrics and `buildwright builds`",
         loses=True,
     ),
-    "metrics": Foreign("accepted", "/metrics of the web port always has them", ((dict,), "a dict or None")),
     "user_managers": Foreign(
         "refused", "there are no stored users; c['www']['tokens'] says who may act", loses=True
     ),

@@ -20,6 +20,9 @@ from buildwright.model.render import is_renderable
 from buildwright.model.retention import Retention, default_retention
 from buildwright.model.secrets import SecretsProvider
 
+NEVER = 2**63 - 1  # bytes that no log has
+METRICS_SECONDS = 60.0
+_METRICS_KEYS = frozenset({"log_interval", "periodic_interval"})
 _DB_KEYS = frozenset({"db_url", "engine_kwargs"})
 _VALIDATION_KEYS = frozenset({"branch", "revision", "property_name", "property_value"})
 
@@ -41,10 +44,12 @@ _OTHERS = frozenset(
         "configurators",
         "db",
         "db_url",
+        "logCompressionLimit",
         "logEncoding",
         "logMaxSize",
         "logMaxTailSize",
         "logStore",
+        "metrics",
         "mq",
         "multiMaster",
         "properties",
@@ -95,6 +100,7 @@ def check_keys(config: Mapping[Any, Any], context: Context, filename: str) -> di
             "buildbotNetUsageData",
         )
     _mq(config.get("mq"), context)
+    _metrics(config.get("metrics"), context, found)
     _log_limits(config, context, found)
     found["properties"] = _properties(config.get("properties"), context, filename)
     found["secrets_providers"] = _secrets(config.get("secretsProviders"), context)
@@ -143,6 +149,20 @@ def _log_limits(config: Mapping[Any, Any], context: Context, found: dict[str, An
         message = f"{key_text('logCompressionMethod')}: there is no method {method!r}"
         known = f"the methods are {', '.join(foreign.COMPRESSIONS)}"
         context.error(message, "logCompressionMethod", hint=known)
+    limit = config.get("logCompressionLimit")
+    if limit is False:
+        found["log_compression_limit"] = NEVER
+    elif limit is not None and context.wanted(
+        limit, int, "a number of bytes, False or None", "logCompressionLimit"
+    ):
+        if limit < 0:
+            context.error(
+                f"{key_text('logCompressionLimit')} must not be negative, and is {limit}",
+                "logCompressionLimit",
+                hint="False: logs are never packed",
+            )
+        else:
+            found["log_compression_limit"] = limit
     for key, name in (("logMaxSize", "log_max_size"), ("logMaxTailSize", "log_max_tail_size")):
         value = config.get(key)
         if value is None or not context.wanted(value, int, "a number of bytes or None", key):
@@ -167,6 +187,25 @@ def _mq(given: Any, context: Context) -> None:
     elif kind != "simple":
         message = f"{key_text('mq', 'type')} must be 'simple' or 'wamp', not {shown(kind)}"
         context.error(message, "mq", "type", hint="remove it")
+
+
+def _metrics(given: Any, context: Context, found: dict[str, Any]) -> None:
+    if given is None or not context.wanted(given, dict, "a dict or None", "metrics"):
+        return
+    context.unknown_keys(given, _METRICS_KEYS, "metrics")
+    seconds: dict[str, float] = {"log_interval": METRICS_SECONDS}
+    for key in _METRICS_KEYS & set(given):
+        if given[key] is not None and not context.wanted(
+            given[key], (int, float), "a number of seconds", "metrics", key
+        ):
+            return
+        seconds[key] = given[key] or 0.0
+        if seconds[key] < 0:
+            context.error(
+                f"{key_text('metrics', key)} must not be negative, and is {given[key]}", "metrics", key
+            )
+            return
+    found["log_metrics_every"] = seconds["log_interval"] or None
 
 
 def _properties(given: Any, context: Context, filename: str) -> Properties:

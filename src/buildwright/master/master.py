@@ -26,6 +26,7 @@ from buildwright.logs.reader import LogReader
 from buildwright.logs.seal import Sealer
 from buildwright.master.core import Core
 from buildwright.master.membership import BasedirLock
+from buildwright.master.metricslog import MetricsLog
 from buildwright.master.retention import Retainer
 from buildwright.master.serving import Serving, token_hashes
 from buildwright.model.clock import Clock, SystemClock
@@ -72,6 +73,7 @@ class Master:
         self.serving: Serving
         self.local_workers: LocalWorkers
         self._sealer: Sealer
+        self._metrics_log: MetricsLog
         self._retainer: Retainer
 
     # -- start and stop --------------------------------------------------------------------------------
@@ -102,7 +104,14 @@ class Master:
             basedir=self.basedir,
             snapshot=snapshot,
             bus=self.bus,
-            looks=[("logs", self._tend_logs), ("retention", self._retain)],
+            looks=[
+                ("logs", self._tend_logs),
+                ("retention", self._retain),
+                ("metrics", self._log_metrics),
+            ],
+        )
+        self._metrics_log = MetricsLog(
+            self.store, self.clock, lambda: self.snapshot.log_metrics_every, self._gauges
         )
         self._retainer = Retainer(
             self.store, self.clock, lambda: self.snapshot.retention, lambda: self.core.membership.masterid
@@ -203,6 +212,9 @@ class Master:
 
     async def _retain(self) -> None:
         await self._retainer.look()
+
+    async def _log_metrics(self) -> None:
+        await self._metrics_log.look()
 
     def _tend_logs(self) -> None:
         if self._sealing is None or self._sealing.done():

@@ -37,7 +37,7 @@ _UTIL: Final = Absent("later", "more of util")
 _CONSOLE: Final = Absent(
     "refused",
     "a console in the running master lets everyone who reaches it do anything; look at it with the data API, "
-    "/metrics and `buildwright status`",
+    "/metrics and `buildwright builds`",
 )
 _DEAD: Final = Absent("refused", "its tool is dead")
 _OWN_CI: Final = Absent("refused", "it reads the files of a CI service that is gone")

@@ -76,8 +76,10 @@ class Snapshot:
     select_next_worker: Callable[..., Any] | None = None
     codebase_generator: Callable[..., Any] | None = None
     revlink: Callable[..., Any] = default_revlink
+    log_metrics_every: float | None = None  # seconds
     services: Mapping[str, Service] = field(default_factory=dict)
     log_store: str = "files"  # where sealed logs go: files, database, or an object store's URL
+    log_compression_limit: int | None = None  # bytes from which on logs are sealed; None: as usual
     log_encoding: str | Callable[[bytes], str] = "utf-8"
     log_max_size: int | None = None  # bytes of a log that are kept; None: all
     log_max_tail_size: int | None = None  # bytes of its end that are kept beyond that

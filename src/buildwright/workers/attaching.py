@@ -284,6 +284,7 @@ class Workers:
                 why=why,
                 lingering=lingering,
                 now_us=self.services.clock.now_us(),
+                keep_logs_up_to=self.services.snapshot.log_compression_limit,
             )
         )
         return stored._replace(builds=[build for build in stored.builds if build.buildid not in buildids])

@@ -141,6 +141,7 @@ class Missing:
                         why=f"the worker was away for more than {grace:g} s",
                         lingering=True,
                         now_us=self._services.clock.now_us(),
+                        keep_logs_up_to=self._services.snapshot.log_compression_limit,
                     )
                 )
             except Fenced:  # it is attached elsewhere, or this was done before and the answer got lost

@@ -188,9 +188,17 @@ def append_work(logid: int, expected_next_chunk: int, rows: Sequence[Chunk], sta
     yield Hint("logs", logid, "append")
 
 
-def finish_work(logid: int, expected_next_chunk: int, rows: Sequence[Chunk], state: LogState) -> Work[None]:
-    """As :func:`append_work`, with the log's last chunks, and close it for good."""
-    tier = KEPT if state.length <= KEEP_UP_TO else LIVE
+def finish_work(
+    logid: int,
+    expected_next_chunk: int,
+    rows: Sequence[Chunk],
+    state: LogState,
+    keep_up_to: int | None = None,
+) -> Work[None]:
+    """As :func:`append_work`, with the log's last chunks, and close it for good. It stays in the database if
+    it has at most ``keep_up_to`` bytes, by default :data:`KEEP_UP_TO`.
+    """
+    tier = KEPT if state.length <= (KEEP_UP_TO if keep_up_to is None else keep_up_to) else LIVE
     yield from _advance(logid, expected_next_chunk, rows, state, complete=1, tier=tier)
     if rows:  # who follows a log by its appends would miss its end
         yield Hint("logs", logid, "append")
