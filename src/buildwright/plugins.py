@@ -97,6 +97,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "Mock": "buildwright.steps.rpm",
         "MockBuildSRPM": "buildwright.steps.rpm",
         "MockRebuild": "buildwright.steps.rpm",
+        "Monotone": "buildwright.steps.monotone",
         "MsBuild": _VSTUDIO,
         "MsBuild12": _VSTUDIO,
         "MsBuild14": _VSTUDIO,
@@ -107,6 +108,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "MsBuild4": _VSTUDIO,
         "MultipleFileUpload": "buildwright.steps.uploads",
         "OPTIONS": "buildwright.steps.http",
+        "P4": "buildwright.steps.p4",
         "POST": "buildwright.steps.http",
         "PUT": "buildwright.steps.http",
         "PerlModuleTest": "buildwright.steps.tests",
@@ -350,6 +352,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         )
         from buildwright.steps.master import MasterShellCommand
         from buildwright.steps.mercurial import Mercurial
+        from buildwright.steps.monotone import Monotone
         from buildwright.steps.newstyle import (
             CompileNewStyle,
             ConfigureNewStyle,
@@ -359,6 +362,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             TestNewStyle,
             WarningCountingShellCommandNewStyle,
         )
+        from buildwright.steps.p4 import P4
         from buildwright.steps.python import PyFlakes, PyLint, Sphinx
         from buildwright.steps.repo import Repo
         from buildwright.steps.robocopy import Robocopy

@@ -143,7 +143,7 @@ class WorkingCopy(Source):
         if patched or self.how in ("clean", "fresh"):
             await self.clean(self.how == "fresh")
         if patched:
-            await self.runRmFile(self._patch_file)
+            await self.runRmdir(self._patch_file)  # cleaning may have removed it
         await self.update(branch, revision)
 
     async def begin_anew(self, branch: str, revision: str | None) -> None:
