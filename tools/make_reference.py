@@ -378,7 +378,7 @@ collection.
 | parameter | what it does |
 |---|---|
 | `NAME=VALUE`, `NAME__OP=VALUE` | filters: `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `contains`, `in`, `notin` |
-| `field=NAME` | only these fields; may be repeated |
+| `field=NAME` | only these fields; may be repeated. Some are shown only when they are asked for |
 | `order=NAME`, `order=-NAME` | sorts; may be repeated |
 | `limit=N`, `offset=N` | pages |
 | `property=NAME`, `property=*` | also these properties, of things that have them |
@@ -435,7 +435,8 @@ def _plural(target: Any) -> str:
 
 def _fields(resource: Resource) -> Iterator[tuple[str, str]]:
     for name, field in resource.fields.items():
-        yield f"`{name}`", field.type + (" or null" if field.nullable else "")
+        asked = ", when asked for" if name not in resource.usual else ""
+        yield f"`{name}`", field.type + (" or null" if field.nullable else "") + asked
     if resource.properties is not None:
         yield "`properties`", "{name: [value, source]}, as far as asked for"
 

@@ -6,6 +6,7 @@ with our schema. The same arguments give the same rows. Times go back from `now_
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,13 @@ def tables(size: Size, now_us: int = NOW_US) -> Iterator[Table]:
     yield from _left_behind(size)
 
 
+def _builder_of(build: int, size: Size) -> int:
+    # The first builder has a fair share of the history: lists of one builder are long, too.
+    return 1 if build % 5 == 0 else 1 + build % size.builders
+
+
 def _people(size: Size) -> Iterator[Table]:
+    built = Counter(_builder_of(i, size) for i in range(1, size.builds + 1))
     builders = [
         (
             i,
@@ -72,7 +79,7 @@ def _people(size: Size) -> Iterator[Table]:
             f"Builds number {i}",
             json.dumps(["linux", "even" if i % 2 == 0 else "odd"]),
             1 if i % 3 == 0 else None,
-            size.builds + 1,
+            built[i] + 1,
             "none of its workers is attached: arm-board" if i == 1 else "",
         )
         for i in range(1, size.builders + 1)
@@ -175,8 +182,7 @@ def _history(size: Size, now_us: int) -> Iterator[Table]:
     builds: Rows = []
     numbers = dict.fromkeys(range(1, size.builders + 1), 0)
     for i in range(1, size.builds + 1):
-        # The first builder has a fair share of the history: lists of one builder are long, too.
-        builderid = 1 if i % 5 == 0 else 1 + i % size.builders
+        builderid = _builder_of(i, size)
         numbers[builderid] += 1
         running = i > size.builds - 3
         begun = now_us - (size.builds - i) * 30 * SECOND - 123_456

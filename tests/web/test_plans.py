@@ -42,6 +42,11 @@ LISTS = [
     "test_result_sets/{large}/results?limit=100&offset=10000",
     "test_result_sets/{large}/results?passed=false&limit=100",
     "builds/{last}/unsuccessful_test_results?limit=100",
+    "builders/1?field=latest_build&field=recent_builds&field=running_builds&field=expected_us",
+    "builders/1?field=pending_requests",
+    "workers/2?field=running_builds",
+    "builders/1/builds?limit=20&order=-number&field=buildid&field=number&field=expected_us",
+    "builds/{last}/steps?field=name&field=expected_us",
     "builders/1/builds/1/unsuccessful_test_results",
 ]
 

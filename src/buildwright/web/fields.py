@@ -282,10 +282,15 @@ class Derived(Listing):
     """A list from another table: one more query per page, for all its rows at once.
 
     ``rows`` selects (owner, ...) for the owners bound to ``ids``; ``collect`` turns one owner's rows into the
-    value."""
+    value. One that is ``on_request`` is there only if ``field`` names it."""
 
     rows: Statement | None = None
     collect: Callable[[list[tuple[Any, ...]]], Any] = list
+    on_request: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        told = super().describe()
+        return {**told, "on_request": True} if self.on_request else told
 
 
 # -- short forms for the tables of fields --------------------------------------------------------------------

@@ -43,6 +43,12 @@ class Resource:
     ties_ascend: frozenset[str] = frozenset()
 
     @property
+    def usual(self) -> list[str]:
+        """The names of the fields that are shown when none are asked for."""
+        fields = self.fields.items()
+        return [name for name, each in fields if not (isinstance(each, Derived) and each.on_request)]
+
+    @property
     def key_name(self) -> str:
         fields = self.fields.items()
         return next(name for name, each in fields if isinstance(each, Number) and each.columns[0] is self.key)

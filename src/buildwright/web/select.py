@@ -57,7 +57,7 @@ class Plan:
         self._query = query
         self._columns: list[_Column] = []
         self._elements: list[Element] = []
-        for name in sorted(query.fields) if query.fields is not None else resource.fields:
+        for name in sorted(query.fields) if query.fields is not None else resource.usual:
             self._add(resource.fields[name])
         self._plain = [(each.field.name, each.start) for each in self._columns if _is_plain(each.field)]
         self._decoded = [each for each in self._columns if not _is_plain(each.field)]

@@ -24,6 +24,7 @@ from buildwright.web.fields import (
 from buildwright.web.paths import number as path_number
 from buildwright.web.paths import text as path_text
 from buildwright.web.resource import Endpoint, Json, resource
+from buildwright.web.resources import lately
 from buildwright.web.ways import BUILDER as BUILDER_WAYS
 
 _b = schema.builders.c
@@ -80,6 +81,7 @@ BUILDER = resource(
     number("projectid", _b.projectid, nullable=True),
     json_list("tags", _b.tags),
     text("waits_for", _b.waits_for),
+    lately.of_builders(_b.id),
     null_differs=True,
 )
 
@@ -118,6 +120,7 @@ WORKER = resource(
     flag("paused", _w.paused),
     text("pause_reason", _w.pause_reason, nullable=True),
     condition("graceful", _w.graceful != sa.literal_column("0"), _w.graceful == sa.literal_column("0")),
+    lately.of_workers(_w.id),
     null_differs=True,
 )
 

@@ -10,6 +10,7 @@ from buildwright.store import schema
 from buildwright.web.fields import condition, decode_json, flag, number, opaque, seconds, text
 from buildwright.web.paths import number as path_number
 from buildwright.web.resource import Endpoint, resource
+from buildwright.web.resources import lately
 from buildwright.web.ways import BUILD as BUILD_WAYS
 from buildwright.web.ways import BUILD_BY_NUMBER, BUILDER, LOG_OF_STEP, STEP_OF_BUILD
 from buildwright.web.ways import STEP as STEP_WAYS
@@ -42,6 +43,7 @@ BUILD = resource(
     seconds("locks_duration_s", _b.locks_duration_us, type="integer", exact="locks_duration_us"),
     number("results", _b.results, nullable=True),
     text("state_string", _b.state_string),
+    lately.of_builds(_b.id),
     properties=_b.properties,
 )
 
@@ -66,6 +68,7 @@ STEP = resource(
     opaque("urls", _s.urls, decode=decode_json, type="list"),
     flag("hidden", _s.hidden),
     text("waits_for", _why),
+    lately.of_steps(_s.id),
     null_differs=True,
 )
 
