@@ -87,6 +87,32 @@ codebases = sa.Table(
     sa.UniqueConstraint("projectid", "name"),
 )
 
+codebase_commits = sa.Table(
+    "codebase_commits",
+    metadata,
+    _id(),  # greater than the parent's
+    sa.Column("codebaseid", Id, nullable=False),
+    sa.Column("revision", Text, nullable=False),
+    sa.Column("author", Text, nullable=False),
+    sa.Column("committer", Text),
+    sa.Column("comments", Text, nullable=False),
+    sa.Column("when_us", Big, nullable=False),
+    sa.Column("parent_commitid", Id),
+    sa.UniqueConstraint("codebaseid", "revision"),
+)
+sa.Index("commits_of_codebase", codebase_commits.c.codebaseid, codebase_commits.c.id)
+
+codebase_branches = sa.Table(
+    "codebase_branches",
+    metadata,
+    _id(),
+    sa.Column("codebaseid", Id, nullable=False),
+    sa.Column("name", Text, nullable=False),
+    sa.Column("commitid", Id, nullable=False),
+    sa.Column("last_us", Big, nullable=False),  # when it came to that commit, as far as we were told
+    sa.UniqueConstraint("codebaseid", "name"),
+)
+
 builders = sa.Table(
     "builders",
     metadata,
@@ -545,6 +571,7 @@ test_results = sa.Table(
     sa.Column("passed", Int),  # NULL where the set's category doesn't know
 )
 sa.Index("results_of_set", test_results.c.test_result_setid, test_results.c.id)
+sa.Index("results_of_name", test_results.c.test_nameid, test_results.c.id)  # names are a builder's
 _partial(
     "unsuccessful_results",
     test_results.c.test_result_setid,
