@@ -94,6 +94,30 @@ def test_the_exit_code_is_the_builds(basedir: Path) -> None:
     assert "Build 1: failure" in done.out
 
 
+def test_json_is_for_programs(basedir: Path) -> None:
+    done = buildwright("run", "whole", "--config", basedir, "-p", "count=5", "-p", "runtests=false", "--json")
+    assert done.code == 0, done.err
+    assert "I am a child" in done.err
+    told = done.json
+    assert (told["results"], told["result"]) == (0, "success")
+    whole, child = told["builds"]
+    assert (whole["builder"], whole["number"], whole["worker"]) == ("whole", 1, "w1")
+    assert (whole["result"], whole["state"], whole["triggered_by"]) == ("success", "build successful", None)
+    assert (whole["properties"]["count"], whole["properties"]["runtests"]) == (5, False)
+    assert [(step["name"], step["result"]) for step in whole["steps"]] == [
+        ("say", "success"),
+        ("tests", "skipped"),
+        ("trigger", "success"),
+        ("trigger_1", "success"),
+        ("download", "success"),
+        ("left", "success"),
+    ]
+    assert all(step["seconds"] >= 0 for step in whole["steps"])
+    assert (child["builder"], child["triggered_by"]) == ("child", {"builder": "whole", "number": 1})
+    red = buildwright("run", "red", "--config", basedir, "--json")
+    assert (red.code, red.json["result"], red.json["builds"][0]["steps"][0]["results"]) == (1, "failure", 2)
+
+
 def test_a_directory_of_its_own_goes_or_stays(basedir: Path, tmp_path: Path) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -36,11 +36,19 @@ class Printer:
     What a worker says of a command has its whole environment in it, which is left out unless asked for.
     """
 
-    def __init__(self, *, plain: bool = False, quiet: bool = False, environment: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        plain: bool = False,
+        quiet: bool = False,
+        environment: bool = False,
+        out: TextIO | None = None,
+    ) -> None:
         self.quiet = quiet
+        self.out = out or sys.stdout
         self._environment = environment
         self._plain = plain
-        self._terminal = sys.stdout.isatty()
+        self._terminal = self.out.isatty()
         context = click.get_current_context(silent=True)
         self._colors = self._terminal and (context is None or context.color is not False)
         self._current: tuple[int, str] | None = None
@@ -51,28 +59,30 @@ class Printer:
         if not self._plain and step["stepid"] not in self._named:
             self._named.add(step["stepid"])
             self._current = (step["stepid"], "stdio")
-            click.echo(click.style(f"==> {step['number']} {step['name']}", bold=True))
+            click.echo(click.style(f"==> {step['number']} {step['name']}", bold=True), file=self.out)
 
     def step_over(self, step: dict[str, Any]) -> None:
         """A step has ended."""
         if not self._plain and step["stepid"] in self._named:
             took = looks.took(step["started_at_us"], step["complete_at_us"])
             result = looks.result(step["results"])
-            click.echo(f"<== {step['number']} {step['name']}: {result} after {took}")
+            click.echo(f"<== {step['number']} {step['name']}: {result} after {took}", file=self.out)
 
     def build_over(self, build: dict[str, Any]) -> None:
         """The build has ended."""
         if not self._plain:
             took = looks.took(build["started_at_us"], build["complete_at_us"])
             state = f": {build['state_string']}" if build["state_string"] else ""
-            click.echo(f"Build {build['number']}: {looks.result(build['results'])} after {took}{state}")
+            result = looks.result(build["results"])
+            click.echo(f"Build {build['number']}: {result} after {took}{state}", file=self.out)
 
     def lines(self, step: dict[str, Any], log: dict[str, Any], lines: list[tuple[str, str]]) -> None:
         """Lines of a log."""
         current = (step["stepid"], log["slug"])
         if not self._plain and current != self._current:
             self._current = current
-            click.echo(click.style(f"--> {step['number']} {step['name']}: {log['name']}", bold=True))
+            named = f"--> {step['number']} {step['name']}: {log['name']}"
+            click.echo(click.style(named, bold=True), file=self.out)
         if not self._environment:
             lines = [(stream, line) for stream, line in lines if not (stream == "h" and _ENVIRONMENT(line))]
         if self._terminal:
@@ -80,8 +90,8 @@ class Printer:
             text = text if self._colors else click.unstyle(text)
         else:
             text = "".join(line + "\n" for _, line in lines)
-        sys.stdout.write(text)  # click would take the colours away from what goes into a file
-        sys.stdout.flush()
+        self.out.write(text)  # click would take the colours away from what goes into a file
+        self.out.flush()
 
 
 def _styled(stream: str, line: str) -> str:

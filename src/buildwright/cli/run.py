@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import shutil
 import signal
@@ -15,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -57,6 +58,9 @@ LOOK_SECONDS = 1.0
     help="Where to build, and what is left there stays. By default a new directory, which goes at the end.",
 )
 @click.option("--keep", is_flag=True, help="Leave the new directory where it is, and say where.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print what came of it as JSON, and the logs to standard error."
+)
 def command(
     builder: str,
     path: Path,
@@ -68,6 +72,7 @@ def command(
     worker: str | None,
     workdir: Path | None,
     keep: bool,
+    as_json: bool,
 ) -> None:
     """Run BUILDER of a configuration on this machine, without a master.
 
@@ -83,6 +88,7 @@ def command(
       buildwright run linux-tests
       buildwright run linux-tests --branch feature -p runtests=false
       buildwright run release --config /srv/ci --workdir /tmp/release -p version=1.2
+      buildwright run linux-tests --json 2> build.log | jq '.builds[0].properties'
     """
     snapshot = loaded(path)
     wanted = builder_of(snapshot, builder)
@@ -101,7 +107,8 @@ def command(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         alone = Alone(snapshot, wanted, worker or wanted.workernames[0], directory.absolute())
-        results = asyncio.run(_Run(alone).run(stamps, properties))
+        run = _Run(alone, sys.stderr if as_json else sys.stdout)
+        results = asyncio.run(run.run(stamps, properties))
     except OSError as problem:
         raise Failure(f"can't build in {directory}: {problem.strerror}") from None
     except LockHeld as held:
@@ -113,6 +120,8 @@ def command(
             shutil.rmtree(directory, ignore_errors=True)
     if workdir is None and keep:
         click.echo(f"What was built is in {directory}", err=True)
+    if as_json:
+        print(json.dumps(run.outcome, indent=2))
     sys.exit(0 if results in (SUCCESS, WARNINGS, SKIPPED) else 1)
 
 
@@ -201,15 +210,15 @@ class _News:
 class _Labelled(Printer):
     """Says which build the lines are of, when it is another one than before."""
 
-    def __init__(self, label: str, shared: list[str]) -> None:
-        super().__init__()
+    def __init__(self, label: str, shared: list[str], out: TextIO) -> None:
+        super().__init__(out=out)
         self._label = label
         self._shared = shared  # the label that was said last
 
     def _say(self) -> None:
         if self._shared != [self._label]:
             self._shared[:] = [self._label]
-            click.echo(click.style(f"=== {self._label}", bold=True))
+            click.echo(click.style(f"=== {self._label}", bold=True), file=self.out)
 
     def step(self, step: dict[str, Any]) -> None:
         if step["stepid"] not in self._named:
@@ -233,8 +242,10 @@ class _Labelled(Printer):
 class _Run:
     """The build, from its request to its end."""
 
-    def __init__(self, alone: Alone) -> None:
+    def __init__(self, alone: Alone, out: TextIO) -> None:
+        self.outcome: dict[str, Any] = {}  # for programs, when it is over
         self._alone = alone
+        self._out = out
         self._asked_to_stop = 0
         self._requestid = 0
         self._views: dict[int, View] = {}
@@ -298,26 +309,32 @@ class _Run:
     async def _follow(self) -> int:
         """Show all builds until nothing is under way."""
         from buildwright.cli.following import View
+        from buildwright.cli.outcome import outcome
 
         here, news = _Here(self._alone), _News(self._alone)
         names: dict[int, str] = {}
         while True:
             # Read before the builds: what was added after it is seen at the next look.
             open_requests = await here.all("buildrequests", complete="false")
+            before = len(self._views)
             for build in await here.all("builds", order="buildid"):
                 if build["buildid"] not in self._views:
                     if build["builderid"] not in names:
                         names = {each["builderid"]: each["name"] for each in await here.all("builders")}
                     label = f"{names[build['builderid']]}, build {build['number']}"
-                    printer = _Labelled(label, self._label)
+                    printer = _Labelled(label, self._label, self._out)
                     self._views[build["buildid"]] = View(here, build["buildid"], printer)
-            left = set(self._views) - self._over
+            left = sorted(set(self._views) - self._over)
+            if before != len(self._views):  # first what has led to the new ones
+                for buildid in left[:-1]:
+                    if await self._views[buildid].look(news):
+                        self._over.add(buildid)
             if left:  # the newest: what triggered it waits until it has been shown
-                if await self._views[max(left)].look(news):
-                    self._over.add(max(left))
+                if await self._views[left[-1]].look(news):
+                    self._over.add(left[-1])
                     continue
             elif not open_requests:
                 break
             await news.change()
-        request = await here.one(f"buildrequests/{self._requestid}")
-        return RETRY if request["results"] is None else int(request["results"])
+        self.outcome = await outcome(here, self._requestid)
+        return RETRY if self.outcome["results"] is None else int(self.outcome["results"])
