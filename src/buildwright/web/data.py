@@ -22,6 +22,7 @@ from buildwright.web.resources import (
     masters,
     properties,
     requests,
+    schedules,
     sources,
     tries,
 )
@@ -101,7 +102,8 @@ def _table() -> Table[Target]:
     table.add("/", Computed("/", "rootlink", "rootlinks", True, _rootlinks, {"name": "string"}))
     table.add("/application.spec", Computed("/application.spec", "spec", "specs", True, _specs, _SPEC))
     rooms = (
-        masters, builders, builds, estimates, requests, sources, properties, forms, tries, leftovers, audits,
+        masters, builders, builds, estimates, requests, sources, properties, forms, schedules, tries,
+        leftovers, audits,
     )  # fmt: skip
     for room in rooms:
         for endpoint in room.ENDPOINTS:

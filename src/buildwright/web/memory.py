@@ -66,6 +66,8 @@ def apply(objects: Iterable[Json], query: Query) -> tuple[list[Json], int]:
 
 def _holds(value: Any, rule: Filter) -> bool:
     wanted: Sequence[Any] = rule.values
+    if value is None:  # it is equal to nothing, and neither less nor more
+        return rule.operator in ("ne", "notin")
     match rule.operator:
         case "eq" | "in":
             return value in wanted
