@@ -17,6 +17,8 @@ export const VIEWS: Record<string, View> = {
   "/": () => import("../views/Home.svelte"),
   "/builders/:builder": () => import("../views/NotFound.svelte"),
   "/builders/:builder/builds/:number": () => import("../views/NotFound.svelte"),
+  "/workers": () => import("../views/Workers.svelte"),
+  "/workers/:worker": () => import("../views/Worker.svelte"),
   "/about": () => import("../views/About.svelte"),
 };
 
