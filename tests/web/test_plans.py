@@ -47,6 +47,8 @@ LISTS = [
     "workers/2?field=running_builds",
     "builders/1/builds?limit=20&order=-number&field=buildid&field=number&field=expected_us",
     "builds/{last}/steps?field=name&field=expected_us",
+    "builders/1/builds?limit=20&order=-number&field=number&field=reason&field=sourcestamps",
+    "buildrequests?claimed=false&limit=20&order=-priority&field=priority&field=claimed&field=reason",
     "builders/1/builds/1/unsuccessful_test_results",
 ]
 

@@ -10,7 +10,7 @@ from buildwright.store import schema
 from buildwright.web.fields import condition, decode_json, flag, number, opaque, seconds, text
 from buildwright.web.paths import number as path_number
 from buildwright.web.resource import Endpoint, resource
-from buildwright.web.resources import lately
+from buildwright.web.resources import causes, lately
 from buildwright.web.ways import BUILD as BUILD_WAYS
 from buildwright.web.ways import BUILD_BY_NUMBER, BUILDER, LOG_OF_STEP, STEP_OF_BUILD
 from buildwright.web.ways import STEP as STEP_WAYS
@@ -44,6 +44,7 @@ BUILD = resource(
     number("results", _b.results, nullable=True),
     text("state_string", _b.state_string),
     lately.of_builds(_b.id),
+    causes.OF_BUILDS,
     properties=_b.properties,
 )
 

@@ -9,6 +9,7 @@ from buildwright.store.unit import Statement, in_set
 from buildwright.web.fields import Derived, condition, flag, number, seconds, text
 from buildwright.web.paths import number as path_number
 from buildwright.web.resource import Endpoint, resource
+from buildwright.web.resources import causes
 from buildwright.web.resources.sources import STAMP_COLUMNS, STAMP_SOURCE, stamp
 
 _r = schema.buildrequests.c
@@ -93,6 +94,7 @@ BUILDREQUEST = resource(
     number("attempts", _r.attempts),
     text("waits_for", _why),
     text("stop_reason", _r.stop_reason, nullable=True),
+    causes.OF_REQUESTS,
     properties=_bs.properties,
     ties_ascend=frozenset({"priority"}),
 )
