@@ -14,6 +14,7 @@ from buildwright.store import schema
 from buildwright.web.fields import Condition, Element, decode_json, json_list, number, opaque, seconds, text
 from buildwright.web.paths import number as path_number
 from buildwright.web.resource import Endpoint, Json, resource
+from buildwright.web.resources import changebuilds
 from buildwright.web.ways import BUILD as BUILD_WAYS
 
 LONGEST_BLAME = 1000
@@ -117,6 +118,7 @@ CHANGE = resource(
     text("project", _c.project),
     text("codebase", _c.codebase),
     opaque("sourcestamp", *STAMP_COLUMNS, decode=stamp, type="sourcestamp"),
+    changebuilds.of_changes(_c.id),
 )
 
 
