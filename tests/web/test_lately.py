@@ -127,3 +127,20 @@ async def test_steps_are_expected_to_take_what_they_took(each_server: Server, re
     await execute(each_server.store, "UPDATE steps SET name = 'renamed' WHERE id = " + str(mine[0] * 10))
     _, body = await read(f"/builds/{mine[0]}/steps", field=fields)
     assert [each["expected_us"] for each in body["steps"]] == [None, *[4 * SECOND] * (SMALL.steps - 1)]
+
+
+async def test_builds_tell_their_changes_and_are_found_by_them(read: Get) -> None:
+    stamps = {row["buildsetid"]: row["sourcestampid"] for row in ROWS["buildset_sourcestamps"]}
+    wanted = [SMALL.changes, 7, 99_999]
+    _, body = await read(
+        "/builds", changeids__contains=wanted, field=["buildid", "changeids"], order="-buildid"
+    )
+    # A change of the fill has the id of its source stamp.
+    expected = [row["id"] for row in reversed(BUILDS) if stamps[row["id"]] in wanted]
+    assert [build["buildid"] for build in body["builds"]] == expected
+    assert body["meta"] == {"total": len(expected)}
+    assert all(build["changeids"] == [stamps[build["buildid"]]] for build in body["builds"])
+    _, page = await read("/builds", field=["buildid", "changeids"], order="-buildid", limit=20)
+    assert [build["changeids"] for build in page["builds"]] == [
+        [stamps[row["id"]]] for row in BUILDS[:-21:-1]
+    ]

@@ -45,6 +45,7 @@ LISTS = [
     "builders/1?field=latest_build&field=recent_builds&field=running_builds&field=expected_us",
     "builders/1?field=pending_requests",
     "workers/2?field=running_builds",
+    "builders/1/builds?limit=20&order=-number&field=number&field=changeids",
     "builders/1/builds?limit=20&order=-number&field=buildid&field=number&field=expected_us",
     "builds/{last}/steps?field=name&field=expected_us",
     "builders/1/builds?limit=20&order=-number&field=number&field=reason&field=sourcestamps",

@@ -43,7 +43,7 @@ BUILD = resource(
     seconds("locks_duration_s", _b.locks_duration_us, type="integer", exact="locks_duration_us"),
     number("results", _b.results, nullable=True),
     text("state_string", _b.state_string),
-    lately.of_builds(_b.id),
+    lately.of_builds(_b.id, _b.buildrequestid),
     causes.OF_BUILDS,
     properties=_b.properties,
 )

@@ -1,5 +1,5 @@
 """What a page shows of builders and workers at a glance: their latest builds, what runs, what waits, how long
-it usually takes.
+it usually takes; and which changes builds are for.
 
 These are fields of builders, workers, builds and steps that are there when they are asked for. Each is one
 statement for all things of an answer, and what it reads of a thing is bounded, however long its history is:
@@ -20,7 +20,7 @@ from sqlalchemy.sql.base import Executable
 
 from buildwright.store import schema
 from buildwright.store.unit import POSTGRESQL, Row, Statement, in_set
-from buildwright.web.fields import Derived, Element
+from buildwright.web.fields import Condition, Derived, Element, integer
 from buildwright.web.resource import Json
 
 RECENT = 10
@@ -252,9 +252,58 @@ _BUILD_TOOK = Statement("api_builds_took", _builds_took)
 _STEP_TOOK = Statement("api_steps_took", _steps_took)
 
 
-def of_builds(key: Element) -> Derived:
-    """The field of builds."""
-    return _on_request("expected_us", key, "integer", _BUILD_TOOK, _median, nullable=True)
+# The changes of builds: those that made their buildsets, and those of their source stamps.
+_causes = schema.buildset_changes.c
+_links = schema.buildset_sourcestamps.c
+_changes = schema.changes.c
+
+
+def _changes_of_builds(dialect: str) -> Executable:
+    mine = in_set(_this.c.id, "ids")(dialect)
+    causes = sa.select(_this.c.id, _causes.changeid).where(
+        mine, _r.id == _this.c.buildrequestid, _causes.buildsetid == _r.buildsetid
+    )
+    stamps = sa.select(_this.c.id, _changes.id).where(
+        mine,
+        _r.id == _this.c.buildrequestid,
+        _links.buildsetid == _r.buildsetid,
+        _changes.sourcestampid == _links.sourcestampid,
+    )
+    return causes.union(stamps).order_by(sa.literal_column("1"), sa.literal_column("2"))
+
+
+def _built_from(requestid: Element) -> Callable[[str], Callable[[str], Condition]]:
+    """Whether a request is for one of the changes bound to a name."""
+
+    def member(parameter: str) -> Callable[[str], Condition]:
+        def build(dialect: str) -> Condition:
+            causes = sa.select(_causes.buildsetid).where(in_set(_causes.changeid, parameter)(dialect))
+            stamps = sa.select(_links.buildsetid).where(
+                in_set(_changes.id, parameter)(dialect), _links.sourcestampid == _changes.sourcestampid
+            )
+            return requestid.in_(sa.select(_r.id).where(_r.buildsetid.in_(causes.union(stamps))))
+
+        return build
+
+    return member
+
+
+def of_builds(key: Element, requestid: Element) -> tuple[Derived, ...]:
+    """The fields of builds."""
+    return (
+        _on_request("expected_us", key, "integer", _BUILD_TOOK, _median, nullable=True),
+        _on_request(
+            "changeids",
+            key,
+            "list",
+            Statement("api_changes_of_builds", _changes_of_builds),
+            lambda found: [changeid for (changeid,) in found],
+            spec={"type": "list", "of": {"name": "integer"}},
+            operators=("contains",),
+            member=_built_from(requestid),
+            of=integer,
+        ),
+    )
 
 
 def of_steps(key: Element) -> Derived:
