@@ -28,8 +28,8 @@ from buildwright.plugins import changes, util
 from buildwright.store import schema
 from buildwright.store.base import Store
 from buildwright.store.errors import StoreAway
-from tests.changes.test_service import Master
 from tests.support.gitservers import Sshd, sshd
+from tests.support.polling import Master
 from tests.support.processes import eventually
 
 GIT = "https://gerrit.example.org"

@@ -17,7 +17,7 @@ from buildwright.changes.gitpoller import GitPoller, is_branch, without_password
 from buildwright.model import asking
 from buildwright.model.errors import Collector, ConfigErrors, collected, collecting
 from buildwright.model.render import Interpolate
-from tests.changes.conftest import Origin
+from tests.support.repositories import Origin
 
 
 class Polls:
@@ -70,6 +70,26 @@ async def test_the_remotes_own_branch_is_followed_by_default(origin: Origin, tmp
     origin.checkout("trunk")
     wanted = origin.commit("here")
     assert await look.branches() == [("trunk", wanted)]
+
+
+async def test_a_refspec_leaves_some(origin: Origin, tmp_path: Path) -> None:
+    origin.commit("old")
+    spec = "+refs/heads/rel/*:refs/remotes/origin/rel/*"
+    some = polls(origin, tmp_path, branches=True, fetch_refspec=[spec, "wip"])
+    pulls = polls(origin, tmp_path, branches=lambda ref: True, fetch_refspec="refs/pull/*/head", name="p")
+    own = polls(origin, tmp_path, fetch_refspec="wip", name="own")
+    for look in (some, pulls):
+        assert not (await look()).changes
+    assert "nothing to follow" in (await own()).notice
+    made = [origin.commit(branch=name) for name in ("rel/1", "other", "rel/a/b", "wip")]
+    origin.git("update-ref", "refs/pull/7/head", made[0])
+    origin.git("update-ref", "refs/pull/7/merge", made[1])
+    assert {branch for branch, _ in await some.branches()} == {"rel/1", "rel/a/b", "wip"}
+    assert await pulls.branches() == [("refs/pull/7/head", made[0])]
+    followed = origin.git(
+        "--git-dir", str(next((tmp_path / "master" / "gitpoller-work").glob("p-*"))), "for-each-ref"
+    )
+    assert len(followed.splitlines()) == 1
 
 
 async def test_all_named_and_chosen_branches(origin: Origin, tmp_path: Path) -> None:
@@ -450,7 +470,9 @@ async def test_category_and_project_by_functions(origin: Origin, tmp_path: Path)
         ({"pollInterval": -1}, "pollInterval must not be negative"),
         ({"pollInterval": 5, "pollinterval": 5}, "given twice"),
         ({"encoding": "utf-9"}, "there is no encoding 'utf-9'"),
-        ({"fetch_refspec": "x"}, "fetch_refspec has no effect"),
+        ({"fetch_refspec": 5}, "fetch_refspec must be a refspec or a list of them"),
+        ({"fetch_refspec": ["+refs/a b:x"]}, "'+refs/a b:x' is no refspec"),
+        ({"fetch_refspec": "x", "branches": ["x", "y"]}, "fetch_refspec doesn't name the branch 'y'"),
         ({"pollRandomDelayMin": 5}, "must not be greater"),
         ({"project": 3}, "project must be text or a function"),
         ({"sshHostKey": "a", "sshKnownHosts": "b"}, "takes sshHostKey or sshKnownHosts, not both"),

@@ -9,8 +9,8 @@ from buildwright.changes.base import Found, Poll, PollError
 from buildwright.changes.gitpoller import GitPoller
 from buildwright.model.gitaccess import GitCredentialInputRenderer, GitCredentialOptions
 from buildwright.model.render import Interpolate, Secret
-from tests.changes.conftest import Origin
 from tests.support.gitservers import git_http, make_key, sshd
+from tests.support.repositories import Origin
 
 PASSWORD = "se:cr@t/ü word"
 

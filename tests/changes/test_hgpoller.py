@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +14,16 @@ from buildwright.model.errors import Collector, ConfigErrors, collected, collect
 from buildwright.plugins import changes
 from buildwright.store import schema
 from buildwright.store.base import Store
-from tests.changes.test_service import Master, rows
-from tests.changes.test_svnpoller import Polls
-
-
-class Repository:
-    """A repository that others poll, with its work tree."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.url = str(path)
-        self.time = 1_700_000_000
-        path.mkdir()
-        self.hg("init")
-
-    def hg(self, *words: str) -> str:
-        environment = {**os.environ, "HGPLAIN": "1", "HGRCPATH": "/dev/null", "LC_ALL": "C.UTF-8"}
-        command = ["hg", "--config", "extensions.strip=", *words]
-        done = subprocess.run(command, cwd=self.path, env=environment, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.decode().strip()
-
-    def commit(self, message: str = "more", *files: str, branch: str | None = None) -> str:
-        """Commit with these files changed; gives the revision."""
-        if branch is not None:
-            self.hg("branch", "--quiet", "--force", branch)
-        self.time += 1
-        for name in files or (f"file{self.time}",):
-            path = self.path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{self.time}")
-        self.hg(
-            "commit", "-q", "-A", "-m", message, "-u", "Ann <ann@example.org>", "-d", f"{self.time} -3600"
-        )
-        return self.hg("log", "-r", ".", "-T", "{node}")
+from tests.support.polling import Master, Polls, rows
+from tests.support.repositories import HgRepository
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    return Repository(tmp_path / "repo")
+def repo(tmp_path: Path) -> HgRepository:
+    return HgRepository(tmp_path / "repo")
 
 
-def polls(repo: Repository, tmp_path: Path, **more: Any) -> Polls:
+def polls(repo: HgRepository, tmp_path: Path, **more: Any) -> Polls:
     return Polls(HgPoller(repo.url, **more), tmp_path / "master")
 
 
@@ -64,7 +31,7 @@ async def branches(look: Polls) -> list[tuple[str | None, str | None]]:
     return [(change.branch, change.revision) for change in (await look()).changes]
 
 
-async def test_the_first_poll_records_and_the_next_finds(repo: Repository, tmp_path: Path) -> None:
+async def test_the_first_poll_records_and_the_next_finds(repo: HgRepository, tmp_path: Path) -> None:
     repo.commit("old")
     look = polls(
         repo,
@@ -91,7 +58,7 @@ async def test_the_first_poll_records_and_the_next_finds(repo: Repository, tmp_p
     assert not (await look()).changes
 
 
-async def test_branches_and_bookmarks(repo: Repository, tmp_path: Path) -> None:
+async def test_branches_and_bookmarks(repo: HgRepository, tmp_path: Path) -> None:
     base = repo.commit("old")
     named = polls(repo, tmp_path, branches=["default", "stable"], name="named")
     marked = polls(repo, tmp_path, bookmarks=["wip"], name="marked")
@@ -118,7 +85,7 @@ async def test_branches_and_bookmarks(repo: Repository, tmp_path: Path) -> None:
     assert not (await marked()).changes
 
 
-async def test_a_rewritten_branch(repo: Repository, tmp_path: Path) -> None:
+async def test_a_rewritten_branch(repo: HgRepository, tmp_path: Path) -> None:
     base = repo.commit("base")
     wrong = repo.commit("wrong")
     look, forgetful = polls(repo, tmp_path), polls(repo, tmp_path / "other")
@@ -134,7 +101,7 @@ async def test_a_rewritten_branch(repo: Repository, tmp_path: Path) -> None:
     assert [revision for _, revision in await branches(forgetful)] == right[1:]
 
 
-async def test_an_empty_repository_and_its_first_changesets(repo: Repository, tmp_path: Path) -> None:
+async def test_an_empty_repository_and_its_first_changesets(repo: HgRepository, tmp_path: Path) -> None:
     look = polls(repo, tmp_path)
     assert "it is empty" in (await look()).notice
     repo.commit("1")
@@ -143,7 +110,9 @@ async def test_an_empty_repository_and_its_first_changesets(repo: Repository, tm
 
 
 @pytest.mark.parametrize("damage", ["store", "unrelated", "journal"])
-async def test_a_repository_of_its_own_that_is_broken(repo: Repository, tmp_path: Path, damage: str) -> None:
+async def test_a_repository_of_its_own_that_is_broken(
+    repo: HgRepository, tmp_path: Path, damage: str
+) -> None:
     repo.commit("old")
     look = polls(repo, tmp_path)
     await look()
@@ -155,7 +124,7 @@ async def test_a_repository_of_its_own_that_is_broken(repo: Repository, tmp_path
             (own / ".hg" / "store" / "00changelog.i").write_bytes(b"nonsense")
         case "unrelated":
             shutil.rmtree(own)
-            Repository(own).commit("unrelated")
+            HgRepository(own).commit("unrelated")
         case _:
             (own / ".hg" / "store" / "journal").write_bytes(b"")
     new = [repo.commit("new"), repo.commit("newer")]
@@ -163,7 +132,7 @@ async def test_a_repository_of_its_own_that_is_broken(repo: Repository, tmp_path
 
 
 async def test_a_repository_that_vanishes_and_one_at_another_address(
-    repo: Repository, tmp_path: Path
+    repo: HgRepository, tmp_path: Path
 ) -> None:
     repo.commit("old")
     look = polls(repo, tmp_path, name="p")
@@ -176,7 +145,7 @@ async def test_a_repository_that_vanishes_and_one_at_another_address(
     (tmp_path / "away").rename(repo.path)
     new = repo.commit("new")
     assert await branches(look) == [("default", new)]
-    other = Repository(tmp_path / "other")
+    other = HgRepository(tmp_path / "other")
     other.commit("1")
     look.poller = HgPoller(other.url, name="p")
     assert not (await look()).changes
@@ -184,7 +153,7 @@ async def test_a_repository_that_vanishes_and_one_at_another_address(
     assert await branches(look) == [("default", second)]
 
 
-async def test_odd_names_and_no_hg(repo: Repository, tmp_path: Path) -> None:
+async def test_odd_names_and_no_hg(repo: HgRepository, tmp_path: Path) -> None:
     repo.commit("old")
     look = polls(repo, tmp_path, branches=["-x", "a b", "--config=x"], name="odd")
     assert "no '-x', 'a b', '--config=x'" in (await look()).notice
@@ -200,7 +169,7 @@ async def test_odd_names_and_no_hg(repo: Repository, tmp_path: Path) -> None:
 
 
 async def test_a_crash_before_the_commit_loses_and_doubles_nothing(
-    store: Store, repo: Repository, tmp_path: Path
+    store: Store, repo: HgRepository, tmp_path: Path
 ) -> None:
     """P1: a poll whose findings weren't stored is done again."""
     repo.commit("old")

@@ -12,8 +12,7 @@ from buildwright.model.errors import ConfigErrors
 from buildwright.plugins import changes
 from buildwright.store import schema
 from buildwright.store.base import Store
-from tests.changes.test_service import Master, rows
-from tests.changes.test_svnpoller import Polls
+from tests.support.polling import Master, Polls, rows
 
 MAIL = """\
 From: ann@example.org

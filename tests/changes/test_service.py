@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from structlog.testing import capture_logs
 
-from buildwright.changes.base import ChangeSource, Found, Intake, Poll, PollError, PollingChangeSource
+from buildwright.changes.base import Found, Intake, Poll, PollError, PollingChangeSource
 from buildwright.changes.gitpoller import GitPoller
-from buildwright.changes.service import ChangeSources
 from buildwright.model import asking
 from buildwright.store import schema
 from buildwright.store.base import Store
@@ -25,45 +23,16 @@ from buildwright.store.unit import Unit
 from buildwright.store.units import leases
 from buildwright.store.units.changes import NewChange, add_changes, find_source, read_source, take_poll
 from buildwright.store.units.schedulers import Wish, enable, register
-from tests.changes.conftest import Origin
-from tests.support.clocks import ManualClock
+from tests.support.polling import Master, rows
+from tests.support.repositories import Origin
 from tests.support.stores import started
 
 NOW = 1_750_000_000_000_000
 ROOT = Path(__file__).resolve().parents[2]
 
 
-async def rows(store: Store, table: sa.Table) -> list[dict[str, Any]]:
-    names = [column.name for column in table.columns]
-    found = await store.fetch(sa.select(table).order_by(*table.primary_key.columns))
-    return [dict(zip(names, row, strict=True)) for row in found]
-
-
 async def revisions(store: Store) -> list[str]:
     return [each["revision"] for each in await rows(store, schema.changes)]
-
-
-class Master:
-    """The part of a master that change sources need."""
-
-    def __init__(self, store: Store, basedir: Path, name: str = "m") -> None:
-        self.store = store
-        self.basedir = basedir
-        self.clock = ManualClock()
-        self.name = name
-
-    async def start(self, *sources: ChangeSource, intake: Intake | None = None) -> "Master":
-        self.masterid, self.term = await self.store.run(leases.take(self.name, self.clock.now_us()))
-        self.sources = ChangeSources(
-            self.store, self.clock, self.masterid, self.basedir, intake=lambda: intake or Intake()
-        )
-        await self.sources.start(sources)
-        await self.sources.settled()
-        return self
-
-    async def pass_time(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-        await self.sources.settled()
 
 
 class Scripted(PollingChangeSource):

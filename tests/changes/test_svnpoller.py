@@ -8,28 +8,14 @@ from typing import Any
 
 import pytest
 
-from buildwright.changes.base import Found, Poll, PollError, PollingChangeSource
+from buildwright.changes.base import Poll, PollError
 from buildwright.model.clock import SystemClock
 from buildwright.model.errors import Collector, ConfigErrors, collected, collecting
 from buildwright.model.render import Secret
 from buildwright.plugins import changes, util
 from buildwright.store import schema
 from buildwright.store.base import Store
-from tests.changes.test_service import Master, rows
-
-
-class Polls:
-    """Polls one after another, each with what the last one remembered."""
-
-    def __init__(self, poller: PollingChangeSource, workdir: Path) -> None:
-        self.poller = poller
-        self.workdir = workdir
-        self.state: Any = None
-
-    async def __call__(self, **more: Any) -> Found:
-        found = await self.poller.poll(Poll(self.state, self.workdir, **more))
-        self.state = json.loads(json.dumps(found.state))
-        return found
+from tests.support.polling import Master, Polls, rows
 
 
 class Repository:

@@ -106,7 +106,7 @@ def test_defaults(site: Site) -> None:
         ("c['logCompressionLimit'] = -1", "c['logCompressionLimit'] must not be negative, and is -1"),
         (
             "c['logCompressionLimit'] = '5'",
-            "c['logCompressionLimit'] must be a number of bytes, False or None, not str '5' (write it without",
+            "c['logCompressionLimit'] must be a number of bytes, False or None, not str '5' (write it",
         ),
         ("c['metrics'] = 60", "c['metrics'] must be a dict or None, not int 60"),
         ("c['metrics'] = {'log_intervall': 5}", "unknown key c['metrics']['log_intervall'] (did you mean"),

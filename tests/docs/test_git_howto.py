@@ -8,8 +8,8 @@ from pathlib import Path
 
 from buildwright.model.results import SUCCESS
 from tests.docs.blocks import DOCS, blocks
-from tests.steps.test_git import Repository
 from tests.support.gitservers import sshd
+from tests.support.repositories import GitRepository
 from tests.support.rig import rig
 
 PAGE = DOCS / "howto" / "git.md"
@@ -21,7 +21,7 @@ def parts(*texts: str) -> list[str]:
 
 
 async def test_a_private_repository_and_what_is_pushed_back(tmp_path: Path, sqlite_store_url: str) -> None:
-    repo = Repository(tmp_path / "one")
+    repo = GitRepository(tmp_path / "one")
     repo.commit(Makefile="check:\n\techo fine\n")
     repo.git("config", "receive.denyCurrentBranch", "ignore")
     keygen, private, release = parts("ssh-keygen", "make", "GitCommit")

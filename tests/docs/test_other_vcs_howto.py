@@ -6,14 +6,14 @@ from pathlib import Path
 
 from buildwright.model.results import SUCCESS
 from tests.docs.blocks import DOCS, blocks
-from tests.steps.test_svn import Repository, run
+from tests.support.repositories import SvnRepository, run
 from tests.support.rig import rig
 
 PAGE = DOCS / "howto" / "other-version-control.md"
 
 
 async def test_branches_of_subversion(tmp_path: Path, sqlite_store_url: str) -> None:
-    repo = Repository(tmp_path / "repo")
+    repo = SvnRepository(tmp_path / "repo")
     repo.commit(Makefile="check:\n\techo trunk\n")
     run("svn", "copy", "-q", "-m", "branch", repo.url, f"{repo.root}/branches/x")
     [text] = [block.text for block in blocks(PAGE) if "steps.SVN" in block.text]

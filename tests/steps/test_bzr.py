@@ -11,7 +11,7 @@ from buildwright.model.errors import ConfigErrors
 from buildwright.model.results import FAILURE, SUCCESS
 from buildwright.plugins import steps
 from tests.steps.conftest import Start
-from tests.steps.test_svn import PATCH
+from tests.support.repositories import PATCH
 
 
 class Branch:

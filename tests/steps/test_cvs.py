@@ -12,8 +12,7 @@ from buildwright.model.errors import ConfigErrors
 from buildwright.model.results import FAILURE, SUCCESS
 from buildwright.plugins import steps
 from tests.steps.conftest import Start
-from tests.steps.test_svn import PATCH
-from tests.steps.test_svn import Repository as SubversionRepository
+from tests.support.repositories import PATCH, SvnRepository
 
 EARLY = "2020-01-02 00:00:00 +0000"
 
@@ -125,7 +124,7 @@ async def test_factories_for_projects_with_autoconf(start: Start, repo: Reposito
     """BasicSVN, BasicBuildFactory and QuickBuildFactory, with and without a configure."""
     make = "all:\n\techo built >> made\ncheck:\n\ttest -f made\n"
     repo.commit(Makefile=make, configure="echo $SPEED > configured\n")
-    svn = SubversionRepository(tmp_path / "svn")
+    svn = SvnRepository(tmp_path / "svn")
     svn.commit(Makefile=make)
     it = await start(
         f"""

@@ -1,6 +1,5 @@
 """Sources from real git repositories."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -8,59 +7,18 @@ import pytest
 
 from buildwright.model.results import CANCELLED, FAILURE, SUCCESS
 from tests.steps.conftest import Start
-
-ENV = {
-    "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org", "GIT_COMMITTER_NAME": "A",
-    "GIT_COMMITTER_EMAIL": "a@example.org", "GIT_CONFIG_GLOBAL": "/dev/null", "PATH": "/usr/bin:/bin",
-    "GIT_CONFIG_SYSTEM": "/dev/null", "GIT_ALLOW_PROTOCOL": "file",
-}  # fmt: skip
-
-
-def git(directory: Path, *words: str) -> str:
-    run = subprocess.run(["git", *words], cwd=directory, env=ENV, check=True, capture_output=True, text=True)
-    return run.stdout.strip()
-
-
-class Repository:
-    """A repository that builds fetch from."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.mkdir()
-        self.git("init", "--quiet", "--initial-branch=main")
-
-    @property
-    def url(self) -> str:
-        return f"file://{self.path}"
-
-    def git(self, *words: str) -> str:
-        return git(self.path, *words)
-
-    def commit(self, **files: str) -> str:
-        for name, content in files.items():
-            (self.path / name).write_text(content)
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "-m", "more")
-        return self.git("rev-parse", "HEAD")
+from tests.support.repositories import GitRepository, git, git_builder
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    made = Repository(tmp_path / "repo")
+def repo(tmp_path: Path) -> GitRepository:
+    made = GitRepository(tmp_path / "repo")
     made.commit(a="1\n")
     return made
 
 
-def config(repo: Repository, *more: str, **arguments: Any) -> str:
-    words = "".join(f", {name}={value!r}" for name, value in arguments.items())
-    steps = ", ".join([f"steps.Git({repo.url!r}{words})", *more])
-    return (
-        f'builder("b", {steps}, env={{"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}})'
-    )
-
-
-async def test_it_clones_and_then_follows(start: Start, repo: Repository) -> None:
-    it = await start(config(repo))
+async def test_it_clones_and_then_follows(start: Start, repo: GitRepository) -> None:
+    it = await start(git_builder(repo))
     built = await it.build()
     assert built.results == SUCCESS, built
     work = it.builddir() / "build"
@@ -78,13 +36,13 @@ async def test_it_clones_and_then_follows(start: Start, repo: Repository) -> Non
     assert built.step("git").state == "update HEAD"
 
 
-async def test_branch_and_revision_of_the_source_stamp(start: Start, repo: Repository) -> None:
+async def test_branch_and_revision_of_the_source_stamp(start: Start, repo: GitRepository) -> None:
     first = repo.git("rev-parse", "HEAD")
     repo.git("checkout", "--quiet", "-b", "side/one")
     side = repo.commit(a="side\n")
     repo.git("checkout", "--quiet", "main")
     second = repo.commit(a="2\n")
-    it = await start(config(repo, branch="main"))
+    it = await start(git_builder(repo, branch="main"))
     work = it.builddir() / "build"
     built = await it.build(sources=[{"codebase": "", "branch": "side/one"}])
     assert built.properties["got_revision"] == side
@@ -96,10 +54,10 @@ async def test_branch_and_revision_of_the_source_stamp(start: Start, repo: Repos
     assert built.properties["got_revision"] == second
 
 
-async def test_always_use_latest_takes_no_revision(start: Start, repo: Repository) -> None:
+async def test_always_use_latest_takes_no_revision(start: Start, repo: GitRepository) -> None:
     first = repo.git("rev-parse", "HEAD")
     second = repo.commit(a="2\n")
-    it = await start(config(repo, branch="main", alwaysUseLatest=True))
+    it = await start(git_builder(repo, branch="main", alwaysUseLatest=True))
     built = await it.build(sources=[{"codebase": "", "branch": "nowhere", "revision": first}])
     assert built.properties["got_revision"] == second, built
 
@@ -108,9 +66,9 @@ async def test_always_use_latest_takes_no_revision(start: Start, repo: Repositor
     ("method", "left"),
     [("clean", {"ignored"}), ("fresh", set()), ("clobber", set()), ("copy", set())],
 )
-async def test_full(start: Start, repo: Repository, method: str, left: set[str]) -> None:
+async def test_full(start: Start, repo: GitRepository, method: str, left: set[str]) -> None:
     repo.commit(**{".gitignore": "ignored\n"})
-    it = await start(config(repo, mode="full", method=method))
+    it = await start(git_builder(repo, mode="full", method=method))
     work = it.builddir() / "build"
     assert (await it.build()).results == SUCCESS
     (work / "plain").write_text("x")
@@ -123,13 +81,13 @@ async def test_full(start: Start, repo: Repository, method: str, left: set[str])
     assert (it.builddir() / "source").exists() == (method == "copy")
 
 
-async def test_a_branch_named_like_an_option(start: Start, repo: Repository, tmp_path: Path) -> None:
+async def test_a_branch_named_like_an_option(start: Start, repo: GitRepository, tmp_path: Path) -> None:
     (tmp_path / "evil").write_text(f"#!/bin/sh\ntouch {tmp_path}/owned\n")
     (tmp_path / "evil").chmod(0o755)
     (tmp_path / "victim.lock").write_text("")
     head = repo.git("rev-parse", "HEAD")
     repo.git("update-ref", "refs/heads/-x", head)
-    it = await start(config(repo))
+    it = await start(git_builder(repo))
     built = await it.build(sources=[{"codebase": "", "branch": "-x"}])
     assert built.results == SUCCESS, built
     assert built.properties["got_revision"] == head
@@ -144,10 +102,10 @@ async def test_a_branch_named_like_an_option(start: Start, repo: Repository, tmp
     assert not (tmp_path / "owned").exists()
 
 
-async def test_a_full_reference_and_a_directory_in_the_way(start: Start, repo: Repository) -> None:
+async def test_a_full_reference_and_a_directory_in_the_way(start: Start, repo: GitRepository) -> None:
     head = repo.git("rev-parse", "HEAD")
     repo.git("update-ref", "refs/pull/1/head", head)
-    it = await start(config(repo))
+    it = await start(git_builder(repo))
     assert (await it.build(sources=[{"codebase": "", "branch": "refs/pull/1/head"}])).results == SUCCESS
     repo.git("branch", "x")
     assert (await it.build(sources=[{"codebase": "", "branch": "x"}])).results == SUCCESS
@@ -158,10 +116,10 @@ async def test_a_full_reference_and_a_directory_in_the_way(start: Start, repo: R
     assert built.properties["got_revision"] == head
 
 
-async def test_shallow(start: Start, repo: Repository) -> None:
+async def test_shallow(start: Start, repo: GitRepository) -> None:
     first = repo.git("rev-parse", "HEAD")
     last = [repo.commit(a=f"{number}\n") for number in range(4)][-1]
-    it = await start(config(repo, shallow=2, branch="main"))
+    it = await start(git_builder(repo, shallow=2, branch="main"))
     built = await it.build()
     assert built.properties["got_revision"] == last
     work = it.builddir() / "build"
@@ -175,16 +133,16 @@ async def test_shallow(start: Start, repo: Repository) -> None:
     assert built.properties["got_revision"] == first
 
 
-async def test_submodules(start: Start, repo: Repository, tmp_path: Path) -> None:
-    inner = Repository(tmp_path / "inner")
+async def test_submodules(start: Start, repo: GitRepository, tmp_path: Path) -> None:
+    inner = GitRepository(tmp_path / "inner")
     old = inner.commit(i="1\n")
     repo.git("-c", "protocol.file.allow=always", "submodule", "add", "--quiet", "../inner", "sub")
     repo.commit()
     allowed = {"protocol.file.allow": "always"}
     it = await start(
-        config(repo, submodules=True, config=allowed, mode="full")
+        git_builder(repo, submodules=True, config=allowed, mode="full")
         + "\n"
-        + config(repo, submodules=True, remoteSubmodules=True, config=allowed).replace('"b"', '"remote"')
+        + git_builder(repo, submodules=True, remoteSubmodules=True, config=allowed).replace('"b"', '"remote"')
     )
     built = await it.build()
     assert built.results == SUCCESS, built
@@ -202,16 +160,16 @@ async def test_submodules(start: Start, repo: Repository, tmp_path: Path) -> Non
     assert old != new
 
 
-async def test_tags_and_description(start: Start, repo: Repository) -> None:
+async def test_tags_and_description(start: Start, repo: GitRepository) -> None:
     repo.git("tag", "-a", "-m", "one", "v1")
     repo.git("tag", "light")
     last = repo.commit(a="2\n")
     it = await start(
-        config(repo, getDescription=True)
+        git_builder(repo, getDescription=True)
         + "\n"
-        + config(repo, getDescription={"tags": True, "match": "li*", "abbrev": 0}).replace('"b"', '"c"')
+        + git_builder(repo, getDescription={"tags": True, "match": "li*", "abbrev": 0}).replace('"b"', '"c"')
         + "\n"
-        + config(repo, tags=True, codebase="lib", origin="up").replace('"b"', '"d"')
+        + git_builder(repo, tags=True, codebase="lib", origin="up").replace('"b"', '"d"')
     )
     built = await it.build()
     assert built.properties["commit-description"] == f"v1-1-g{last[:7]}"
@@ -224,15 +182,15 @@ async def test_tags_and_description(start: Start, repo: Repository) -> None:
     assert out.split() == ["light", "v1"]
 
 
-async def test_a_codebase_that_the_build_has_not(start: Start, repo: Repository) -> None:
-    it = await start(config(repo, codebase="lib"))
+async def test_a_codebase_that_the_build_has_not(start: Start, repo: GitRepository) -> None:
+    it = await start(git_builder(repo, codebase="lib"))
     built = await it.build()
     assert built.results == FAILURE
     assert b"no source stamp of the codebase 'lib'" in built.log("git-lib").err
 
 
-async def test_several_codebases(start: Start, repo: Repository, tmp_path: Path) -> None:
-    other = Repository(tmp_path / "other")
+async def test_several_codebases(start: Start, repo: GitRepository, tmp_path: Path) -> None:
+    other = GitRepository(tmp_path / "other")
     second = other.commit(o="o\n")
     it = await start(
         f'builder("b", steps.Git({repo.url!r}, codebase="one", workdir="build"),'
@@ -244,10 +202,10 @@ async def test_several_codebases(start: Start, repo: Repository, tmp_path: Path)
     assert (it.builddir() / "build/two/o").exists()
 
 
-async def test_a_reference_lends_its_objects(start: Start, repo: Repository, tmp_path: Path) -> None:
+async def test_a_reference_lends_its_objects(start: Start, repo: GitRepository, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"
     git(tmp_path, "clone", "--quiet", "--bare", repo.url, str(mirror))
-    it = await start(config(repo, reference=str(mirror)))
+    it = await start(git_builder(repo, reference=str(mirror)))
     built = await it.build()
     assert built.results == SUCCESS, built
     work = it.builddir() / "build"
@@ -255,13 +213,13 @@ async def test_a_reference_lends_its_objects(start: Start, repo: Repository, tmp
     assert not list((work / ".git/objects/pack").glob("*.pack"))
 
 
-async def test_a_patch_is_applied_and_gone_with_the_next_build(start: Start, repo: Repository) -> None:
+async def test_a_patch_is_applied_and_gone_with_the_next_build(start: Start, repo: GitRepository) -> None:
     (repo.path / "a").write_text("patched\n")
     (repo.path / "new").write_text("new\n")
     repo.git("add", "--all")
     body = repo.git("diff", "--cached")  # without its last newline, as forms give it
     repo.git("reset", "--hard", "--quiet")
-    it = await start(config(repo))
+    it = await start(git_builder(repo))
     work = it.builddir() / "build"
     patch = {"level": 1, "body": body.encode(), "author": "A", "comment": "try", "subdir": "."}
     built = await it.build(sources=[{"codebase": "", "patch": patch}])
@@ -275,8 +233,8 @@ async def test_a_patch_is_applied_and_gone_with_the_next_build(start: Start, rep
     assert not (work / ".git/buildwright.patch").exists()
 
 
-async def test_a_patch_that_does_not_apply(start: Start, repo: Repository) -> None:
-    it = await start(config(repo))
+async def test_a_patch_that_does_not_apply(start: Start, repo: GitRepository) -> None:
+    it = await start(git_builder(repo))
     body = b"--- a/a\n+++ b/a\n@@ -1 +1 @@\n-not there\n+x\n"
     built = await it.build(sources=[{"codebase": "", "patch": {"level": 1, "body": body}}])
     assert built.results == FAILURE
@@ -297,8 +255,8 @@ async def test_a_patch_that_does_not_apply(start: Start, repo: Repository) -> No
     assert (await it.build()).results == SUCCESS
 
 
-async def test_locks_of_a_killed_git_and_a_half_made_repository(start: Start, repo: Repository) -> None:
-    it = await start(config(repo))
+async def test_locks_of_a_killed_git_and_a_half_made_repository(start: Start, repo: GitRepository) -> None:
+    it = await start(git_builder(repo))
     work = it.builddir() / "build"
     (work / ".git").mkdir(parents=True)
     (work / ".git/index.lock").write_text("")
@@ -310,8 +268,10 @@ async def test_locks_of_a_killed_git_and_a_half_made_repository(start: Start, re
     assert built.results == SUCCESS, built
 
 
-async def test_clobber_on_failure(start: Start, repo: Repository) -> None:
-    it = await start(config(repo, clobberOnFailure=True) + "\n" + config(repo).replace('"b"', '"strict"'))
+async def test_clobber_on_failure(start: Start, repo: GitRepository) -> None:
+    it = await start(
+        git_builder(repo, clobberOnFailure=True) + "\n" + git_builder(repo).replace('"b"', '"strict"')
+    )
     for builder, results in (("b", SUCCESS), ("strict", FAILURE)):
         assert (await it.build(builder)).results == SUCCESS
         (it.builddir(builder) / "build/.git/config").write_text("[broken")
@@ -319,16 +279,16 @@ async def test_clobber_on_failure(start: Start, repo: Repository) -> None:
         assert built.results == results, built
 
 
-async def test_retries(start: Start, repo: Repository, tmp_path: Path) -> None:
+async def test_retries(start: Start, repo: GitRepository, tmp_path: Path) -> None:
     """The repository comes back between two tries."""
     away = tmp_path / "away"
     repo.path.rename(away)
-    it = await start(config(repo, retry=(0.01, 2)))
+    it = await start(git_builder(repo, retry=(0.01, 2)))
     built = await it.build()
     assert built.results == FAILURE
     assert built.log("git").header.count(b"trying again") == 2
     script = f"test -e {tmp_path}/seen || {{ touch {tmp_path}/seen; exit 1; }}; mv {away} {repo.path}"
-    it.configure(config(repo, retry=(0.01, 2), config={"alias.x": "x"}, retryFetch=True))
+    it.configure(git_builder(repo, retry=(0.01, 2), config={"alias.x": "x"}, retryFetch=True))
     await it.master.reload()
     hook = tmp_path / "w1/bin"
     hook.mkdir()
@@ -346,9 +306,9 @@ async def test_retries(start: Start, repo: Repository, tmp_path: Path) -> None:
     assert b"fetching failed, trying it again" in built.log("git").header
 
 
-async def test_what_is_wrong_is_in_the_log(start: Start, repo: Repository, tmp_path: Path) -> None:
+async def test_what_is_wrong_is_in_the_log(start: Start, repo: GitRepository, tmp_path: Path) -> None:
     repo.path.rename(tmp_path / "away")
-    it = await start(config(repo, "steps.ShellCommand(command='true')"))
+    it = await start(git_builder(repo, "steps.ShellCommand(command='true')"))
     built = await it.build()
     assert built.outline == [("git", FAILURE)]  # haltOnFailure
     assert b"does not appear to be a git repository" in built.log("git").err
@@ -359,10 +319,10 @@ async def test_what_is_wrong_is_in_the_log(start: Start, repo: Repository, tmp_p
 
 
 async def test_what_a_repository_has_not_is_said_in_a_line(
-    start: Start, repo: Repository, tmp_path: Path
+    start: Start, repo: GitRepository, tmp_path: Path
 ) -> None:
-    empty = Repository(tmp_path / "empty")
-    it = await start(config(repo) + "\n" + config(empty).replace('"b"', '"empty"'))
+    empty = GitRepository(tmp_path / "empty")
+    it = await start(git_builder(repo) + "\n" + git_builder(empty).replace('"b"', '"empty"'))
 
     async def said(builder: str = "b", **stamp: Any) -> str:
         built = await it.build(builder, sources=[{"codebase": "", **stamp}])
@@ -381,7 +341,7 @@ async def test_what_a_repository_has_not_is_said_in_a_line(
     assert (await it.build("empty")).results == SUCCESS
 
 
-async def test_arguments_that_only_a_build_knows(start: Start, repo: Repository) -> None:
+async def test_arguments_that_only_a_build_knows(start: Start, repo: GitRepository) -> None:
     names = "branch", "mode", "method", "shallow"
     words = ", ".join(f"{name}=util.Property({name!r})" for name in names)
     it = await start(f"builder('b', steps.Git({repo.url!r}, {words}))")
@@ -398,13 +358,13 @@ async def test_arguments_that_only_a_build_knows(start: Start, repo: Repository)
         assert message in built.step("git").state
 
 
-async def test_a_submodule_that_is_not_there(start: Start, repo: Repository, tmp_path: Path) -> None:
-    inner = Repository(tmp_path / "inner")
+async def test_a_submodule_that_is_not_there(start: Start, repo: GitRepository, tmp_path: Path) -> None:
+    inner = GitRepository(tmp_path / "inner")
     inner.commit(i="1\n")
     repo.git("-c", "protocol.file.allow=always", "submodule", "add", "--quiet", "../inner", "sub")
     repo.commit()
     inner.path.rename(tmp_path / "away")
-    it = await start(config(repo, submodules=True, config={"protocol.file.allow": "always"}))
+    it = await start(git_builder(repo, submodules=True, config={"protocol.file.allow": "always"}))
     built = await it.build()
     assert built.results == FAILURE
     assert "a submodule can't be had: " in built.step("git").state
@@ -412,8 +372,8 @@ async def test_a_submodule_that_is_not_there(start: Start, repo: Repository, tmp
     assert (await it.build()).results == SUCCESS
 
 
-async def test_history_that_was_rewritten_and_odd_file_names(start: Start, repo: Repository) -> None:
-    it = await start(config(repo, branch="main"))
+async def test_history_that_was_rewritten_and_odd_file_names(start: Start, repo: GitRepository) -> None:
+    it = await start(git_builder(repo, branch="main"))
     assert (await it.build()).results == SUCCESS
     (repo.path / "new\nline ü").write_text("x")
     repo.git("add", "--all")
@@ -424,12 +384,12 @@ async def test_history_that_was_rewritten_and_odd_file_names(start: Start, repo:
     assert (it.builddir() / "build/new\nline ü").exists()
 
 
-async def test_a_partial_clone_gets_the_rest_when_it_is_needed(start: Start, repo: Repository) -> None:
+async def test_a_partial_clone_gets_the_rest_when_it_is_needed(start: Start, repo: GitRepository) -> None:
     repo.git("config", "uploadpack.allowFilter", "true")
     repo.git("config", "uploadpack.allowAnySHA1InWant", "true")
     first = repo.git("rev-parse", "HEAD")
     repo.commit(a="2\n")
-    it = await start(config(repo, filters=["blob:none"], branch="main"))
+    it = await start(git_builder(repo, filters=["blob:none"], branch="main"))
     assert (await it.build()).results == SUCCESS
     work = it.builddir() / "build"
     missing = git(work, "rev-list", "--objects", "--missing=print", "HEAD").count("?")
@@ -461,7 +421,7 @@ builder("b", Tarball())
     assert built.step("tarball").state == "update trunk (failure): there is no such tarball"
 
 
-async def test_timeout_and_stop(start: Start, repo: Repository, tmp_path: Path) -> None:
+async def test_timeout_and_stop(start: Start, repo: GitRepository, tmp_path: Path) -> None:
     slow = tmp_path / "slow"
     slow.mkdir()
     (slow / "git").write_text(
@@ -470,7 +430,7 @@ async def test_timeout_and_stop(start: Start, repo: Repository, tmp_path: Path) 
     (slow / "git").chmod(0o755)
     path = {"PATH": [str(slow), "${PATH}"]}
     it = await start(
-        config(repo, env=path) + "\n" + config(repo, env=path, timeout=0.2).replace('"b"', '"c"')
+        git_builder(repo, env=path) + "\n" + git_builder(repo, env=path, timeout=0.2).replace('"b"', '"c"')
     )
     request = await it.submit()
     await it.until_output(request, b"fetching")

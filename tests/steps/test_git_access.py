@@ -10,8 +10,8 @@ import pytest
 from buildwright.model.results import CANCELLED, FAILURE, SUCCESS
 from buildwright.testing.views import Build
 from tests.steps.conftest import Start
-from tests.steps.test_git import Repository
 from tests.support.gitservers import GitHttp, Sshd, git_http, make_key, sshd
+from tests.support.repositories import GitRepository
 from tests.support.rig import Rig
 
 ENV = '{"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}'
@@ -19,8 +19,8 @@ PASSWORD = "se:cr@t/ü word"
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    made = Repository(tmp_path / "repo")
+def repo(tmp_path: Path) -> GitRepository:
+    made = GitRepository(tmp_path / "repo")
     made.commit(a="1\n")
     made.git("config", "receive.denyCurrentBranch", "ignore")
     return made
@@ -79,8 +79,10 @@ def assert_nothing_is_left(it: Rig, built: Build, *values: str) -> None:
     assert [path for path in found(it.basedir, *values) if "/secrets/" not in path] == []
 
 
-async def test_p9_a_key_and_the_hosts_key(start: Start, repo: Repository, ssh: Sshd, config: Config) -> None:
-    inner = Repository(repo.path.parent / "inner")
+async def test_p9_a_key_and_the_hosts_key(
+    start: Start, repo: GitRepository, ssh: Sshd, config: Config
+) -> None:
+    inner = GitRepository(repo.path.parent / "inner")
     inner.commit(i="1\n")
     repo.git("-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(inner.path), "sub")
     repo.git("config", "-f", ".gitmodules", "submodule.sub.url", ssh.url(inner.path))
@@ -104,7 +106,7 @@ async def test_p9_a_key_and_the_hosts_key(start: Start, repo: Repository, ssh: S
 
 
 async def test_known_hosts_and_the_port_of_a_short_address(
-    start: Start, repo: Repository, ssh: Sshd, config: Config
+    start: Start, repo: GitRepository, ssh: Sshd, config: Config
 ) -> None:
     it = await start(
         config(
@@ -124,7 +126,7 @@ async def test_known_hosts_and_the_port_of_a_short_address(
 
 @pytest.mark.parametrize("wrong", ["host", "client", "garbage"])
 async def test_what_ssh_refuses_is_said_in_a_line(
-    start: Start, repo: Repository, ssh: Sshd, config: Config, tmp_path: Path, wrong: str
+    start: Start, repo: GitRepository, ssh: Sshd, config: Config, tmp_path: Path, wrong: str
 ) -> None:
     other = make_key(tmp_path / "other")
     key = {"client": (tmp_path / "other").read_text(), "garbage": "no key at all"}.get(wrong, ssh.client_key)
@@ -155,7 +157,7 @@ CREDENTIALS = {
 
 @pytest.mark.parametrize("way", CREDENTIALS)
 async def test_p9_a_password(
-    start: Start, repo: Repository, https: GitHttp, config: Config, way: str
+    start: Start, repo: GitRepository, https: GitHttp, config: Config, way: str
 ) -> None:
     url = https.url(repo.path / ".git")
     quoted = "se%3Acr%40t%2F%C3%BC%20word"
@@ -172,7 +174,7 @@ async def test_p9_a_password(
 
 
 async def test_a_wrong_password_is_said_in_a_line(
-    start: Start, repo: Repository, https: GitHttp, config: Config
+    start: Start, repo: GitRepository, https: GitHttp, config: Config
 ) -> None:
     words = {
         "auth_credentials": "('ann@example.org', util.Secret('password'))",
@@ -186,7 +188,7 @@ async def test_a_wrong_password_is_said_in_a_line(
 
 
 async def test_p9_a_password_is_for_the_configured_host_only(
-    start: Start, repo: Repository, https: GitHttp, config: Config, tmp_path: Path
+    start: Start, repo: GitRepository, https: GitHttp, config: Config, tmp_path: Path
 ) -> None:
     """Whoever says where a merge request comes from gets none."""
     with git_http(tmp_path / "other", tmp_path, "ann@example.org", PASSWORD) as other:
@@ -209,7 +211,7 @@ async def test_p9_a_password_is_for_the_configured_host_only(
 
 @pytest.mark.parametrize("end", ["stopped", "master restarted"])
 async def test_p9_keys_go_with_their_command(
-    start: Start, repo: Repository, ssh: Sshd, config: Config, tmp_path: Path, end: str
+    start: Start, repo: GitRepository, ssh: Sshd, config: Config, tmp_path: Path, end: str
 ) -> None:
     """Also if the build is stopped in the middle, or another master has taken it over."""
     tools = tmp_path / "tools"
@@ -242,7 +244,7 @@ async def test_p9_keys_go_with_their_command(
     assert_nothing_is_left(it, built, *ssh.client_key.splitlines()[1:-1])
 
 
-async def test_push_over_ssh(start: Start, repo: Repository, ssh: Sshd, config: Config) -> None:
+async def test_push_over_ssh(start: Start, repo: GitRepository, ssh: Sshd, config: Config) -> None:
     access = {"sshPrivateKey": "util.Secret('key')", "sshHostKey": repr(ssh.host_key)}
     url = ssh.url(repo.path)
     it = await start(

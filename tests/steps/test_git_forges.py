@@ -8,23 +8,23 @@ import sqlalchemy as sa
 from buildwright.model.results import FAILURE, SUCCESS
 from buildwright.steps.gitforges import change_ref
 from buildwright.store import schema
-from tests.changes.test_pullrequests import Forge
 from tests.steps.conftest import Start
-from tests.steps.test_git import Repository, config
+from tests.support.forge import Forge
+from tests.support.repositories import GitRepository, git_builder
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    made = Repository(tmp_path / "repo")
+def repo(tmp_path: Path) -> GitRepository:
+    made = GitRepository(tmp_path / "repo")
     made.commit(a="1\n")
     return made
 
 
-def forge(repo: Repository, name: str) -> str:
-    return config(repo, branch="main").replace("steps.Git(", f"steps.{name}(")
+def forge(repo: GitRepository, name: str) -> str:
+    return git_builder(repo, branch="main").replace("steps.Git(", f"steps.{name}(")
 
 
-async def test_github_takes_the_newest_merge(start: Start, repo: Repository) -> None:
+async def test_github_takes_the_newest_merge(start: Start, repo: GitRepository) -> None:
     old = repo.git("rev-parse", "HEAD")
     new = repo.commit(a="2\n")
     repo.git("update-ref", "refs/pull/7/merge", new)
@@ -36,7 +36,7 @@ async def test_github_takes_the_newest_merge(start: Start, repo: Repository) -> 
     assert built.properties["got_revision"] == old
 
 
-async def test_a_pull_request_from_the_poller_to_its_build(start: Start, repo: Repository) -> None:
+async def test_a_pull_request_from_the_poller_to_its_build(start: Start, repo: GitRepository) -> None:
     merge = repo.commit(a="merged\n")
     repo.git("update-ref", "refs/pull/7/merge", merge)
     forge = Forge()
@@ -71,9 +71,9 @@ builder("b", steps.GitHub(util.Property("repository")))
 
 
 async def test_gitlab_takes_the_source_of_a_merge_request(
-    start: Start, repo: Repository, tmp_path: Path
+    start: Start, repo: GitRepository, tmp_path: Path
 ) -> None:
-    fork = Repository(tmp_path / "fork")
+    fork = GitRepository(tmp_path / "fork")
     theirs = fork.commit(a="theirs\n")
     fork.git("branch", "-m", "feature")
     it = await start(forge(repo, "GitLab"))
@@ -90,7 +90,7 @@ async def test_gitlab_takes_the_source_of_a_merge_request(
     assert built.properties["got_revision"] == repo.git("rev-parse", "main")
 
 
-async def test_gerrit_takes_the_patch_set(start: Start, repo: Repository) -> None:
+async def test_gerrit_takes_the_patch_set(start: Start, repo: GitRepository) -> None:
     sets = {name: repo.commit(a=f"{name}\n") for name in ("1/1", "105/2", "1234/3")}
     for name, commit in sets.items():
         number, _, patchset = name.partition("/")

@@ -6,14 +6,14 @@ import pytest
 
 from buildwright.model.results import FAILURE, SUCCESS
 from tests.steps.conftest import Start
-from tests.steps.test_git import Repository, config
+from tests.support.repositories import GitRepository, git_builder
 
 WHO = {"user.name": "CI", "user.email": "ci@example.org"}
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    made = Repository(tmp_path / "repo")
+def repo(tmp_path: Path) -> GitRepository:
+    made = GitRepository(tmp_path / "repo")
     made.commit(a="1\n")
     made.git("config", "receive.denyCurrentBranch", "ignore")
     return made
@@ -29,10 +29,10 @@ def commit(**more: object) -> str:
     [("disallow", FAILURE, 1), ("ignore", SUCCESS, 1), ("create-empty-commit", SUCCESS, 2)],
 )
 async def test_nothing_to_commit(
-    start: Start, repo: Repository, empty: str, results: int, commits: int
+    start: Start, repo: GitRepository, empty: str, results: int, commits: int
 ) -> None:
     push = f"steps.GitPush(repourl={repo.url!r}, branch='main')"
-    it = await start(config(repo, commit(emptyCommits=empty), push, branch="main"))
+    it = await start(git_builder(repo, commit(emptyCommits=empty), push, branch="main"))
     built = await it.build()
     assert built.step("gitcommit").results == results, built
     assert int(repo.git("rev-list", "--count", "main")) == commits
@@ -40,26 +40,28 @@ async def test_nothing_to_commit(
         assert built.step("gitcommit").state.endswith("there is nothing to commit")
 
 
-async def test_a_commit_on_no_branch_is_refused(start: Start, repo: Repository) -> None:
-    it = await start(config(repo, commit()))  # HEAD, not a branch, is checked out
+async def test_a_commit_on_no_branch_is_refused(start: Start, repo: GitRepository) -> None:
+    it = await start(git_builder(repo, commit()))  # HEAD, not a branch, is checked out
     built = await it.build()
     assert built.outline == [("git", SUCCESS), ("gitcommit", FAILURE)]
     assert "no branch is checked out" in built.step("gitcommit").state
 
 
-async def test_hooks_run_unless_told_otherwise(start: Start, repo: Repository) -> None:
+async def test_hooks_run_unless_told_otherwise(start: Start, repo: GitRepository) -> None:
     hook = "echo 'exit 1' > .git/hooks/pre-commit && chmod +x .git/hooks/pre-commit && echo x > x"
     shell = f"steps.ShellCommand(command={hook!r})"
     it = await start(
-        config(repo, shell, commit(), branch="main", mode="full", method="clobber")
+        git_builder(repo, shell, commit(), branch="main", mode="full", method="clobber")
         + "\n"
-        + config(repo, shell, commit(no_verify=True), branch="main").replace('"b"', '"c"')
+        + git_builder(repo, shell, commit(no_verify=True), branch="main").replace('"b"', '"c"')
     )
     assert (await it.build()).results == FAILURE
     assert (await it.build("c")).results == SUCCESS
 
 
-async def test_p4_a_push_goes_on_without_its_master(start: Start, repo: Repository, tmp_path: Path) -> None:
+async def test_p4_a_push_goes_on_without_its_master(
+    start: Start, repo: GitRepository, tmp_path: Path
+) -> None:
     """It is pushed once, and the commit before it isn't made again."""
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -71,7 +73,7 @@ async def test_p4_a_push_goes_on_without_its_master(start: Start, repo: Reposito
     path = f"env={{'PATH': [{str(tools)!r}, '${{PATH}}']}}"
     push = f"steps.GitPush(repourl={repo.url!r}, branch='main', {path})"
     made = commit().replace("config=", f"{path}, config=")
-    it = await start(config(repo, "steps.ShellCommand(command='echo x > x')", made, push, branch="main"))
+    it = await start(git_builder(repo, "steps.ShellCommand(command='echo x > x')", made, push, branch="main"))
     request = await it.submit()
     await it.until_output(request, b"pushing")
     await it.restart()
@@ -84,13 +86,13 @@ async def test_p4_a_push_goes_on_without_its_master(start: Start, repo: Reposito
     assert (calls.count("commit --message"), calls.count("push --")) == (1, 1)
 
 
-async def test_tags(start: Start, repo: Repository) -> None:
+async def test_tags(start: Start, repo: GitRepository) -> None:
     first = repo.git("rev-parse", "HEAD")
     push = f"steps.GitPush(repourl={repo.url!r}, branch=util.Property('tag'))"
     it = await start(
-        config(repo, "steps.GitTag(tagName=util.Property('tag'))", push)
+        git_builder(repo, "steps.GitTag(tagName=util.Property('tag'))", push)
         + "\n"
-        + config(
+        + git_builder(
             repo,
             f"steps.GitTag(tagName=util.Property('tag'), annotated=True, messages=['One', 'Two'], force=True,"
             f" config={WHO})",
@@ -111,16 +113,16 @@ async def test_tags(start: Start, repo: Repository) -> None:
 
 
 async def test_a_push_that_is_refused_is_said_and_can_be_forced(
-    start: Start, repo: Repository, tmp_path: Path
+    start: Start, repo: GitRepository, tmp_path: Path
 ) -> None:
     behind = "git reset --quiet --hard HEAD~1 && echo other > other"
     steps = f"steps.ShellCommand(command={behind!r})", commit()
     push = f"steps.GitPush(repourl={repo.url!r}, branch='main')"
     repo.commit(a="2\n")
     it = await start(
-        config(repo, *steps, push, branch="main")
+        git_builder(repo, *steps, push, branch="main")
         + "\n"
-        + config(repo, *steps, push.replace("'main'", "'main', force=True"), branch="main").replace(
+        + git_builder(repo, *steps, push.replace("'main'", "'main', force=True"), branch="main").replace(
             '"b"', '"force"'
         )
         + f"\nbuilder('evil', steps.GitPush(repourl={repo.url!r}, branch='--receive-pack=touch owned'))"

@@ -9,7 +9,7 @@ from buildwright.model.results import FAILURE, SUCCESS
 from buildwright.steps.gitdiff import changed_files
 from buildwright.store import schema
 from tests.steps.conftest import Start
-from tests.steps.test_git import Repository
+from tests.support.repositories import GitRepository
 
 
 def test_changed_files() -> None:
@@ -33,7 +33,7 @@ deleted file mode 100644
 
 
 async def test_a_branch(start: Start, tmp_path: Path) -> None:
-    repo = Repository(tmp_path / "repo")
+    repo = GitRepository(tmp_path / "repo")
     repo.commit(a="1\n2\n3\n", gone="x\n", moved="some text\nthat is known again\n")
     repo.git("branch", "-M", "main")
     repo.git("checkout", "-q", "-b", "topic")

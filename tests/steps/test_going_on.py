@@ -87,9 +87,9 @@ async def test_a_changed_configuration_ends_the_attempt_with_its_command(start: 
 
 
 async def test_in_the_middle_of_git(start: Start, tmp_path: Path) -> None:
-    from tests.steps.test_git import Repository
+    from tests.support.repositories import GitRepository
 
-    repo = Repository(tmp_path / "repo")
+    repo = GitRepository(tmp_path / "repo")
     head = repo.commit(a="1\n")
     tools = tmp_path / "tools"
     tools.mkdir()

@@ -9,31 +9,30 @@ import pytest
 from buildwright.model.errors import ConfigErrors
 from buildwright.model.results import FAILURE, SUCCESS
 from buildwright.plugins import steps
-from tests.changes.test_hgpoller import Repository
 from tests.steps.conftest import Start
-from tests.steps.test_svn import PATCH
+from tests.support.repositories import PATCH, HgRepository
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    made = Repository(tmp_path / "repo")
+def repo(tmp_path: Path) -> HgRepository:
+    made = HgRepository(tmp_path / "repo")
     write(made, a="1\n")
     return made
 
 
-def write(repo: Repository, **files: str) -> str:
+def write(repo: HgRepository, **files: str) -> str:
     """Commit these files; gives the revision."""
     for name, content in files.items():
         (repo.path / name).write_text(content)
     return repo.commit("more", "dir/other")
 
 
-def config(repo: Repository, **arguments: Any) -> str:
+def config(repo: HgRepository, **arguments: Any) -> str:
     words = "".join(f", {name}={value!r}" for name, value in arguments.items())
     return f'builder("b", steps.Mercurial({repo.url!r}{words}), env={{"HGRCPATH": "/dev/null"}})\n'
 
 
-async def test_it_clones_and_then_follows(start: Start, repo: Repository) -> None:
+async def test_it_clones_and_then_follows(start: Start, repo: HgRepository) -> None:
     old = repo.hg("log", "-r", ".", "-T", "{node}")
     it = await start(config(repo))
     built = await it.build()
@@ -58,7 +57,7 @@ async def test_it_clones_and_then_follows(start: Start, repo: Repository) -> Non
 
 
 @pytest.mark.parametrize(("method", "left"), [("clean", {"ignored"}), ("fresh", set()), ("clobber", set())])
-async def test_full(start: Start, repo: Repository, method: str, left: set[str]) -> None:
+async def test_full(start: Start, repo: HgRepository, method: str, left: set[str]) -> None:
     write(repo, **{".hgignore": "ignored\n"})
     it = await start(config(repo, mode="full", method=method))
     work = it.builddir() / "build"
@@ -72,7 +71,7 @@ async def test_full(start: Start, repo: Repository, method: str, left: set[str])
     assert {path.name for path in work.iterdir()} == {".hg", ".hgignore", "a", "dir"} | left
 
 
-async def test_branches_within_the_repository(start: Start, repo: Repository) -> None:
+async def test_branches_within_the_repository(start: Start, repo: HgRepository) -> None:
     default = repo.hg("log", "-r", ".", "-T", "{node}")
     side = repo.commit("side", branch="side one")
     repo.hg("bookmark", "-r", default, "mark")
@@ -100,12 +99,12 @@ async def test_branches_within_the_repository(start: Start, repo: Repository) ->
         assert why in built.step("hg").state
 
 
-async def test_branches_that_are_repositories(start: Start, repo: Repository, tmp_path: Path) -> None:
+async def test_branches_that_are_repositories(start: Start, repo: HgRepository, tmp_path: Path) -> None:
     repo.hg("clone", "-q", ".", "../repo-side")
-    side = Repository.__new__(Repository)
+    side = HgRepository.__new__(HgRepository)
     side.path, side.time = tmp_path / "repo-side", repo.time + 10
     newest = side.commit("side")
-    Repository(tmp_path / "repo-unrelated").commit("other")
+    HgRepository(tmp_path / "repo-unrelated").commit("other")
     it = await start(config(repo))
     work = it.builddir() / "build"
     assert (await it.build()).results == SUCCESS
@@ -118,7 +117,7 @@ async def test_branches_that_are_repositories(start: Start, repo: Repository, tm
     assert not (work / "left").exists()
 
 
-async def test_a_patch_is_gone_with_the_next_build(start: Start, repo: Repository) -> None:
+async def test_a_patch_is_gone_with_the_next_build(start: Start, repo: HgRepository) -> None:
     it = await start(config(repo))
     work = it.builddir() / "build"
     for _ in range(2):
@@ -131,7 +130,7 @@ async def test_a_patch_is_gone_with_the_next_build(start: Start, repo: Repositor
     assert not (work / "added").exists()
 
 
-async def test_what_a_killed_hg_has_left_and_a_rewritten_branch(start: Start, repo: Repository) -> None:
+async def test_what_a_killed_hg_has_left_and_a_rewritten_branch(start: Start, repo: HgRepository) -> None:
     it = await start(config(repo))
     work = it.builddir() / "build"
     write(repo, a="wrong\n")

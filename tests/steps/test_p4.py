@@ -10,7 +10,7 @@ from buildwright.model.errors import ConfigErrors
 from buildwright.plugins import steps
 from buildwright.testing import Rehearsal
 from tests.steps.rehearsed import Rehearse, rehearsed
-from tests.steps.test_svn import PATCH
+from tests.support.repositories import PATCH
 
 CLIENT = "buildwright_w1_b"
 P4 = f"p4 -p perforce:1666 -u ci -c {CLIENT}"

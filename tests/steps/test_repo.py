@@ -19,8 +19,7 @@ from buildwright.plugins import steps, util
 from buildwright.testing import Rehearsal
 from tests.steps.conftest import Start
 from tests.steps.rehearsed import HEAD, Rehearse, rehearsed
-from tests.steps.test_git import Repository
-from tests.steps.test_svn import PATCH
+from tests.support.repositories import PATCH, GitRepository
 
 URL = "https://git.example.org/manifest.git"
 INIT = f"repo init --manifest-url={URL} --manifest-branch=main"
@@ -190,9 +189,9 @@ class Client:
     """A configuration with a stand-in for repo, and what it was asked for."""
 
     def __init__(self, path: Path) -> None:
-        self.manifest = Repository(path / "manifest")
+        self.manifest = GitRepository(path / "manifest")
         self.manifest.commit(**{"default.xml": "<manifest/>\n"})
-        self.project = Repository(path / "project")
+        self.project = GitRepository(path / "project")
         self.project.commit(a="1\n", **{".gitignore": "ignored\n"})
         self.words = path / "words"
         self.tool = path / "bin" / "repo"

@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 import sqlite3
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,54 +12,22 @@ from buildwright.model.errors import ConfigErrors
 from buildwright.model.results import FAILURE, SUCCESS
 from buildwright.plugins import steps
 from tests.steps.conftest import Start
-
-PATCH = "--- a\n+++ a\n@@ -1 +1 @@\n-1\n+patched\n--- /dev/null\n+++ added\n@@ -0,0 +1 @@\n+new\n"
-
-
-class Repository:
-    """A repository that builds check out, with a working copy to commit from."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.root = f"file://{path}"
-        self.url = f"{self.root}/trunk"
-        self.work = path.with_name(f"{path.name}-work")
-        run("svnadmin", "create", str(path))
-        run("svn", "mkdir", "-q", "-m", "layout", f"{self.root}/trunk", f"{self.root}/branches")
-        run("svn", "checkout", "-q", self.root, str(self.work))
-
-    def commit(self, **files: str) -> str:
-        """Commit files below trunk; gives the revision."""
-        for name, content in files.items():
-            (self.work / "trunk" / name).write_text(content)
-            run("svn", "add", "-q", "--force", name, cwd=self.work / "trunk")
-        run("svn", "commit", "-q", "-m", "more", cwd=self.work)
-        run("svn", "update", "-q", cwd=self.work)
-        return self.newest()
-
-    def newest(self) -> str:
-        return run("svnlook", "youngest", str(self.path))
-
-
-def run(*words: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(words, cwd=cwd, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+from tests.support.repositories import PATCH, SvnRepository, run
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    made = Repository(tmp_path / "repo")
+def repo(tmp_path: Path) -> SvnRepository:
+    made = SvnRepository(tmp_path / "repo")
     made.commit(a="1\n")
     return made
 
 
-def config(repo: Repository, **arguments: Any) -> str:
+def config(repo: SvnRepository, **arguments: Any) -> str:
     words = "".join(f", {name}={value!r}" for name, value in arguments.items())
     return f'builder("b", steps.SVN({repo.url!r}{words}))'
 
 
-async def test_it_checks_out_and_then_follows(start: Start, repo: Repository) -> None:
+async def test_it_checks_out_and_then_follows(start: Start, repo: SvnRepository) -> None:
     it = await start(config(repo))
     built = await it.build()
     assert built.results == SUCCESS, built
@@ -94,7 +61,7 @@ async def test_it_checks_out_and_then_follows(start: Start, repo: Repository) ->
         ("export", set()),
     ],
 )
-async def test_full(start: Start, repo: Repository, method: str, left: set[str]) -> None:
+async def test_full(start: Start, repo: SvnRepository, method: str, left: set[str]) -> None:
     run("svn", "propset", "-q", "svn:ignore", "ignored", "trunk", cwd=repo.work)
     repo.commit()
     it = await start(config(repo, mode="full", method=method))
@@ -112,7 +79,7 @@ async def test_full(start: Start, repo: Repository, method: str, left: set[str])
     assert (it.builddir() / "source").exists() == (method in ("copy", "export"))
 
 
-async def test_what_is_kept_when_all_else_goes(start: Start, repo: Repository) -> None:
+async def test_what_is_kept_when_all_else_goes(start: Start, repo: SvnRepository) -> None:
     it = await start(config(repo, mode="full", keep_on_purge=["cache"]))
     assert (await it.build()).results == SUCCESS
     work = it.builddir() / "build"
@@ -122,7 +89,7 @@ async def test_what_is_kept_when_all_else_goes(start: Start, repo: Repository) -
     assert {path.name for path in work.iterdir()} == {"a", ".svn", "cache"}
 
 
-async def test_depth_and_the_last_revision_that_changed_it(start: Start, repo: Repository) -> None:
+async def test_depth_and_the_last_revision_that_changed_it(start: Start, repo: SvnRepository) -> None:
     run("svn", "mkdir", "-q", "-m", "deep", f"{repo.url}/deep", f"{repo.url}/deep/deeper")
     last = repo.newest()
     run("svn", "mkdir", "-q", "-m", "elsewhere", f"{repo.root}/branches/x")
@@ -135,7 +102,7 @@ async def test_depth_and_the_last_revision_that_changed_it(start: Start, repo: R
 
 
 @pytest.mark.parametrize("mode", ["incremental", "full"])
-async def test_a_patch_is_gone_with_the_next_build(start: Start, repo: Repository, mode: str) -> None:
+async def test_a_patch_is_gone_with_the_next_build(start: Start, repo: SvnRepository, mode: str) -> None:
     repo.commit(keep="k\n")
     it = await start(config(repo, mode=mode))
     work = it.builddir() / "build"
@@ -155,7 +122,7 @@ async def test_a_patch_is_gone_with_the_next_build(start: Start, repo: Repositor
     assert built.step("svn").state.endswith("the patch doesn't apply, see the log")
 
 
-async def test_a_patch_on_an_export_below_a_directory(start: Start, repo: Repository) -> None:
+async def test_a_patch_on_an_export_below_a_directory(start: Start, repo: SvnRepository) -> None:
     run("svn", "copy", "-q", "-m", "sub", repo.url, f"{repo.url}/sub")
     it = await start(config(repo, mode="full", method="export"))
     body = PATCH.replace("--- a", "--- x/a").replace("+++ a", "+++ y/a").replace("+++ add", "+++ y/add")
@@ -169,7 +136,7 @@ async def test_a_patch_on_an_export_below_a_directory(start: Start, repo: Reposi
 
 
 async def test_another_repository_at_another_or_the_same_address(
-    start: Start, repo: Repository, tmp_path: Path
+    start: Start, repo: SvnRepository, tmp_path: Path
 ) -> None:
     it = await start(f'builder("b", steps.SVN(util.Interpolate("{repo.root}/%(src::branch)s/")))\n')
     work = it.builddir() / "build"
@@ -186,20 +153,20 @@ async def test_another_repository_at_another_or_the_same_address(
     built = await it.build(sources=[{"codebase": "", "branch": "trunk"}])
     assert built.results == FAILURE
     assert "svn: E" in built.step("svn").state
-    other = Repository(tmp_path / "repo")
+    other = SvnRepository(tmp_path / "repo")
     newest = other.commit(a="other\n")
     run("svn", "copy", "-q", "-m", "branch", other.url, f"{other.root}/branches/x y")
     assert (await it.build(sources=[{"codebase": "", "branch": "trunk"}])).results == SUCCESS
     shutil.rmtree(repo.path)
     shutil.rmtree(repo.work)
-    newest = Repository(tmp_path / "repo").commit(a="third\n")
+    newest = SvnRepository(tmp_path / "repo").commit(a="third\n")
     built = await it.build(sources=[{"codebase": "", "branch": "trunk"}])
     assert built.results == SUCCESS, built
     assert built.properties["got_revision"] == newest
     assert (work / "a").read_text() == "third\n"
 
 
-async def test_a_directory_that_is_gone_is_had_by_its_revision(start: Start, repo: Repository) -> None:
+async def test_a_directory_that_is_gone_is_had_by_its_revision(start: Start, repo: SvnRepository) -> None:
     old = repo.newest()
     run("svn", "rm", "-q", "-m", "gone", repo.url)
     it = await start(config(repo))
@@ -208,7 +175,7 @@ async def test_a_directory_that_is_gone_is_had_by_its_revision(start: Start, rep
     assert built.results == SUCCESS, built
 
 
-async def test_a_working_copy_that_a_killed_svn_has_left(start: Start, repo: Repository) -> None:
+async def test_a_working_copy_that_a_killed_svn_has_left(start: Start, repo: SvnRepository) -> None:
     it = await start(config(repo))
     assert (await it.build()).results == SUCCESS
     work = it.builddir() / "build"
@@ -223,7 +190,7 @@ async def test_a_working_copy_that_a_killed_svn_has_left(start: Start, repo: Rep
     assert not (work / "left").exists()
 
 
-async def test_a_password_is_shown_nowhere(start: Start, repo: Repository, tmp_path: Path) -> None:
+async def test_a_password_is_shown_nowhere(start: Start, repo: SvnRepository, tmp_path: Path) -> None:
     """A wrapper of svn notes what it was given; the repository needs none."""
     wrapper = tmp_path / "bin" / "svn"
     wrapper.parent.mkdir()
