@@ -58,11 +58,39 @@ def tables(size: Size, now_us: int = NOW_US) -> Iterator[Table]:
         [(1, "pyflakes", "pyflakes", "A checker of Python")],
     )
     yield "codebases", ("id", "projectid", "name", "slug"), [(1, 1, "main", "main"), (2, 1, "docs", "docs")]
+    yield from _commits(now_us)
     yield from _people(size)
     yield from _sources(size, now_us)
     yield from _history(size, now_us)
     yield from _details(size, now_us)
     yield from _left_behind(size)
+
+
+def _commits(now_us: int) -> Iterator[Table]:
+    """The history of the first codebase: a branch that leaves main at its second commit."""
+    parents = {1: None, 2: 1, 3: 2, 4: 2, 5: 4}
+    yield (
+        "codebase_commits",
+        ("id", "codebaseid", "revision", "author", "committer", "comments", "when_us", "parent_commitid"),
+        [
+            (
+                i,
+                1,
+                f"{i:040x}",
+                "Ann <ann@example.org>",
+                None,
+                f"Commit {i}",
+                now_us - (9 - i) * SECOND,
+                parent,
+            )
+            for i, parent in parents.items()
+        ],
+    )
+    yield (
+        "codebase_branches",
+        ("id", "codebaseid", "name", "commitid", "last_us"),
+        [(1, 1, "main", 3, now_us), (2, 1, "side", 5, now_us)],
+    )
 
 
 def _builder_of(build: int, size: Size) -> int:

@@ -11,7 +11,9 @@ import aiohttp
 
 from buildwright.model.results import SUCCESS
 from buildwright.store.base import wall_us
+from buildwright.store.unit import unit
 from buildwright.store.units.changes import NewChange, add_changes
+from buildwright.store.units.commits import Seen, SeenCommit, see_work
 from tests.support.rig import Rig, rig
 
 PATHS = """
@@ -43,6 +45,12 @@ collection buildrequest /builders/n:builderid/buildrequests
 single codebase /codebases/n:codebaseid
 single codebase /projects/n:projectid/codebases/i:codebasename
 collection codebase /codebases
+single commit /commits/n:commitid
+single commit /codebases/n:codebaseid/commits_by_revision/s:revision
+collection commit /codebases/n:codebaseid/commits
+single commit_graph /codebases/n:codebaseid/commit_range/n:commitid1/n:commitid2/commits_common_parent
+single branch /branches/n:branchid
+collection branch /codebases/n:codebaseid/branches
 single worker /workers/n:workerid
 single worker /workers/i:name
 single worker /masters/n:masterid/workers/n:workerid
@@ -121,17 +129,11 @@ collection test_result_set /builders/n:builderid/test_result_sets
 collection test_result_set /builders/s:buildername/test_result_sets
 collection test_result_set /builds/n:buildid/test_result_sets
 collection test_result_set /steps/n:stepid/test_result_sets
+collection test_result_set /codebases/n:codebaseid/commit_range/n:commitid1/n:commitid2/test_result_sets
 single test_result_set /test_result_sets/n:test_result_setid
 """
-# What 4.3 has for the commits of codebases isn't here; `/logchunks` alone names no log in Buildbot either.
+# `/logchunks` alone names no log in Buildbot either.
 NOT_HERE = """
-/branches/1
-/codebases/1/branches
-/codebases/1/commit_range/1/2/commits_common_parent
-/codebases/1/commit_range/1/2/test_result_sets
-/codebases/1/commits
-/codebases/1/commits_by_revision/1
-/commits/1
 /logchunks
 """
 FIELDS = {
@@ -144,10 +146,13 @@ FIELDS = {
     "complete results submitted_at complete_at waited_for properties",
     "buildset": "bsid external_idstring reason rebuilt_buildid submitted_at complete complete_at results "
     "sourcestamps parent_buildid parent_relationship",
+    "branch": "branchid codebaseid name commitid last_timestamp",
     "change": "changeid parent_changeids author committer files comments revision when_timestamp branch "
     "category revlink properties repository project codebase sourcestamp",
     "changesource": "changesourceid name master",
     "codebase": "codebaseid projectid name slug",
+    "commit": "commitid codebaseid author committer comments when_timestamp revision parent_commitid",
+    "commit_graph": "common to1 to2",
     "forcescheduler": "name button_name label builder_names enabled all_fields",
     "log": "logid name slug stepid complete num_lines type",
     "logchunk": "logid firstline content",
@@ -166,7 +171,12 @@ FIELDS = {
     "tests_passed tests_failed complete",
     "worker": "workerid name connected_to configured_on workerinfo paused pause_reason graceful",
 }
-PLURALS = {"build_data": "build_data", "property": "properties", "_property": "_properties"}
+PLURALS = {
+    "_property": "_properties",
+    "branch": "branches",
+    "build_data": "build_data",
+    "property": "properties",
+}
 # Collections that may be empty though everything is there: nothing was triggered.
 EMPTY = {"/builds/n:buildid/triggered_builds"}
 
@@ -200,7 +210,8 @@ c["projects"] = [util.Project("site")]
 c["codebases"] = [util.Codebase("pages", "site")]
 c["change_source"] = changes.GitPoller("nowhere", branches=True, pollInterval=100_000, pollAtLaunch=True)
 builder("b", Leaves(name="leaves"), project="site")
-c["schedulers"].append(schedulers.SingleBranchScheduler("all", branch="main", builderNames=["b"]))
+c["schedulers"].append(schedulers.SingleBranchScheduler("all", branch="main", builderNames=["b"],
+    codebases={"pages": {"repository": "r"}}))
 c["schedulers"].append(schedulers.ForceScheduler("force", builderNames=["b"]))
 """
 
@@ -252,12 +263,11 @@ class Reader:
 
     async def look(self, it: Rig) -> None:
         """Build the change, and learn what everything is called."""
-        await it.store.run(
-            add_changes(
-                [NewChange("me", branch="main", revision="1", properties={"kind": ("fix", "Change")})],
-                wall_us(),
-            )
-        )
+        kind = {"kind": ("fix", "Change")}
+        change = NewChange("me", branch="main", revision="1", codebase="pages", properties=kind)
+        await it.store.run(add_changes([change], wall_us()))
+        commits = [SeenCommit("1", "me", None, "first", 0), SeenCommit("2", "me", "me", "second", 0, "1")]
+        await it.store.run(unit(see_work)(Seen("pages", "site", commits, [("main", "2")]), wall_us()))
 
         async def built() -> bool:
             _, _, _, builds = await self.get("/builds?complete=true")
@@ -279,6 +289,8 @@ class Reader:
             **await self.one("/changes", "changes"),
             **await self.one("/changesources", "changesources"),
             **await self.one("/codebases", "codebases"),
+            **await self.one("/codebases/1/commits", "commits"),
+            **await self.one("/codebases/1/branches", "branches"),
             **await self.one("/projects", "projects"),
             **await self.one("/schedulers?name=all", "schedulers"),
             **await self.one("/test_result_sets", "test_result_sets"),
@@ -287,6 +299,9 @@ class Reader:
             "build_number": build["number"],
             "buildername": "b",
             "codebasename": "pages",
+            "commitid1": 1,
+            "commitid2": 2,
+            "revision": "1",
             "log_slug": log["slug"],
             "projectname": "site",
             "schedulername": "force",

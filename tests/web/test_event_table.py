@@ -7,12 +7,15 @@ import aiohttp
 
 from buildwright.model.results import SUCCESS
 from buildwright.store.base import wall_us
+from buildwright.store.unit import unit
 from buildwright.store.units.changes import NewChange, add_changes
+from buildwright.store.units.commits import Seen, SeenCommit, see_work
 from tests.support.rig import Rig, rig
 
 # What isn't heard here: masters/N/started and /stopped, at a master's own start and when others find it gone;
-# workers/N/missing, which is for reporters; commits and branches, which aren't there.
+# workers/N/missing, which is for reporters.
 EVENTS = """
+branches/N/new branches/N/update
 builders/N/started builders/N/stopped builders/N/update
 builders/N/buildrequests/N/new builders/N/buildrequests/N/claimed builders/N/buildrequests/N/complete
 builders/N/builds/N/new builders/N/builds/N/finished
@@ -23,7 +26,7 @@ buildsets/N/new buildsets/N/complete
 builds/N/new builds/N/finished builds/N/properties/update
 builds/N/steps/N/new builds/N/steps/N/started builds/N/steps/N/updated builds/N/steps/N/finished
 changes/N/new
-codebases/N/new codebases/N/update
+codebases/N/new codebases/N/update codebases/N/commits/N/new commits/N/new
 logs/N/new logs/N/append logs/N/finished
 projects/N/new projects/N/update
 schedulers/N/updated
@@ -100,6 +103,9 @@ async def test_every_event_of_the_table_is_heard(tmp_path: Path) -> None:
         )
         await it.master.reload()
         await heard.until("projects/N/update", "codebases/N/update", "builders/N/stopped")
+        for revision in ("1", "2"):
+            seen = Seen("pages", "site", [SeenCommit(revision, "me", None, "", 0)], [("main", revision)])
+            await it.store.run(unit(see_work)(seen, wall_us()))
         await it.stop_worker()
         await heard.until(*EVENTS.split())
 

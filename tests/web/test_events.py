@@ -116,6 +116,8 @@ NAMES = [
     (Hint("schedulers", 1, "updated"), "schedulers/1"),
     (Hint("projects", 1, "new"), "projects/1"),
     (Hint("codebases", 1, "update"), "codebases/1"),
+    (Hint("commits", 3, "new"), "commits/3 codebases/1/commits/3"),
+    (Hint("branches", 2, "update"), "branches/2"),
     (Hint("test_result_sets", ID, "completed"), "test_result_sets/300"),
 ]
 # Where Buildbot has another word for it.

@@ -26,6 +26,7 @@ from buildwright.model.logger import get_logger
 
 if TYPE_CHECKING:
     from buildwright.store.units.changes import NewChange
+    from buildwright.store.units.commits import Seen
 
 log = get_logger(__name__)
 
@@ -53,6 +54,7 @@ class Found:
     state: State
     changes: Sequence[NewChange] = ()
     notice: str = ""  # what a person should look at although the poll succeeded
+    seen: Seen | None = None  # of a codebase: its commits and branches
 
 
 class ChangeSource(metaclass=Checked):

@@ -78,6 +78,7 @@ class Commit:
     time: int
     comments: str
     files: tuple[str, ...]
+    parent: str | None  # the first one
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ class Repository:
     async def log(self, new: Sequence[str], known: Sequence[str], *, walk: bool = True) -> list[Commit]:
         """The commits that lead to ``new`` and not to ``known``, oldest first. Without ``walk``: ``new``."""
         boundary = secrets.token_hex(16)  # nobody can have put it into a commit
-        fields = ("%H", "%aN <%aE>", "%cN <%cE>", "%ct", "%B")
+        fields = ("%H", "%P", "%aN <%aE>", "%cN <%cE>", "%ct", "%B")
         layout = "%x00".join(["", boundary, *fields, ""])
         out = await self._git(
             *("-c", f"i18n.logOutputEncoding={self.encoding}", "log", "-z", "--no-color", "--no-ext-diff"),
@@ -194,7 +195,7 @@ class Repository:
         return [self._commit(record) for record in out.split(separator)[1:]]
 
     def _commit(self, record: bytes) -> Commit:
-        revision, author, committer, time, comments, rest = record.split(b"\0", 5)
+        revision, parents, author, committer, time, comments, rest = record.split(b"\0", 6)
         names = rest.removeprefix(b"\0\n").split(b"\0")
         return Commit(
             revision.decode(),
@@ -203,6 +204,7 @@ class Repository:
             int(time),
             self._text(comments).strip("\n"),
             tuple(name.decode(self.encoding, "backslashreplace") for name in names if name),
+            parents.decode().partition(" ")[0] or None,
         )
 
     def _text(self, raw: bytes) -> str:

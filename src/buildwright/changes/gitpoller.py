@@ -17,6 +17,9 @@ changes. So a poll that is killed anywhere is done again with the same outcome, 
   so.
 - A repository that can't be reached, or has vanished: an error that says so, and everything stays as it
   is until the next poll.
+
+With a `codebase` the commits that come, and what the branches point to, are told of that codebase, too: from
+the first poll on, which tells the branches' newest commits.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -41,6 +45,7 @@ from buildwright.changes.git import (
     local,
     private_files,
 )
+from buildwright.changes.gitseen import seen_of
 from buildwright.changes.tools import ask
 from buildwright.model.errors import error, expect, shown, warn
 from buildwright.model.gitaccess import (
@@ -66,6 +71,10 @@ Branches = bool | Sequence[str] | Callable[[str], Any] | None
 
 class GitPoller(PollingChangeSource):
     """Looks for new commits in a Git repository.
+
+    With ``codebase`` their history is kept, too: of the one of ``c["codebases"]`` that has this name, in the
+    project that ``project`` names. Of what ``branches`` want, ``fetch_refspec`` leaves what a refspec names,
+    or one of a list.
 
     Example::
 
@@ -131,8 +140,6 @@ class GitPoller(PollingChangeSource):
             warn(f"{self.what}: pollinterval is the old name of pollInterval", "write pollInterval")
         if sum((bool(branches), branch is not None, bool(only_tags))) > 1:
             error(f"{self.what} takes only one of branches, branch and only_tags")
-        if fetch_refspec is not None:
-            error(f"{self.what}: fetch_refspec has no effect", hint="name the branches in branches")
         expect(gitbin, str, f"{self.what}: gitbin", "text")
         if not expect(encoding, str, f"{self.what}: encoding", "text"):
             encoding = "utf-8"
@@ -157,6 +164,7 @@ class GitPoller(PollingChangeSource):
             encoding = "utf-8"
         self.repourl = repourl
         self.branches = _branches(self.what, branches, branch)
+        self.fetch_refspec = _refspecs(self.what, fetch_refspec)
         self.workdir = workdir or "gitpoller-work"
         self.gitbin = gitbin
         self.usetimestamps = usetimestamps
@@ -171,6 +179,16 @@ class GitPoller(PollingChangeSource):
         self.sshKnownHosts = sshKnownHosts
         self.auth_credentials = auth_credentials
         self.git_credentials = git_credentials
+        for each in self._named():
+            if not self._fetched(each):
+                error(f"{self.what}: fetch_refspec doesn't name the branch {each.removeprefix(HEADS)!r}")
+
+    @property
+    def _codebase(self) -> list[str] | None:
+        """The codebase whose commits are told, and its project, unless that is known of changes only."""
+        if not self.codebase:
+            return None
+        return [self.codebase, self.project if isinstance(self.project, str) else ""]
 
     # -- polling ------------------------------------------------------------
 
@@ -214,12 +232,17 @@ class GitPoller(PollingChangeSource):
         commits = await repository.commits_of([local(name) for name in refs])
         now = {name: commit for name, commit in zip(refs, commits, strict=True) if commit is not None}
         changes: list[NewChange] = []
+        came: list[Commit] = []
+        moved = [name for name in sorted(now) if now[name] != last.get(name)]
         if state is not None:
             known = sorted({each for each in await repository.commits_of(sorted(set(last.values()))) if each})
-            for name in sorted(now):
-                if now[name] != last.get(name):
-                    new = await self._new(repository, now[name], last.get(name), known)
-                    changes += [self._change(commit, name, shown_url) for commit in new]
+            for name in moved:
+                new = await self._new(repository, now[name], last.get(name), known)
+                changes += [self._change(commit, name, shown_url) for commit in new]
+                came += new
+        told = None if state is None else state.get("codebase")
+        heads = {name: now[name] for name in (moved if told == self._codebase else now)}
+        seen = await seen_of(repository, heads, came, *self._codebase) if self._codebase and heads else None
         now.update({name: last[name] for name in missing if name in last})  # it is expected to come back
         gone = sorted({local(name) for name in last} - {local(name) for name in now})
         await repository.forget([each for each in gone if each in ours])
@@ -229,7 +252,10 @@ class GitPoller(PollingChangeSource):
             notice = f"{shown_url} has no branch {names}. Check the poller's branches."
         elif not refs:
             notice = f"{shown_url} has nothing to follow: no commit yet, or no branch that is wanted."
-        return Found({"repository": shown_url, "lastRev": now}, changes, notice)
+        remembered: dict[str, Any] = {"repository": shown_url, "lastRev": now}
+        if self._codebase:
+            remembered["codebase"] = self._codebase
+        return Found(remembered, changes, notice, seen)
 
     async def _fetch(self, repository: Repository, names: Sequence[str]) -> None:
         """Fetch; a reference that vanished since we were told of it doesn't hold up the others."""
@@ -297,8 +323,17 @@ class GitPoller(PollingChangeSource):
             return [full_name(each) for each in self.branches]
         return []
 
+    def _fetched(self, name: str) -> bool:
+        """Whether ``fetch_refspec`` names the reference."""
+        return self.fetch_refspec is None or any(fnmatchcase(name, each) for each in self.fetch_refspec)
+
     async def _wanted(self, repository: Repository) -> dict[str, str]:
         """The remote's references that are followed."""
+        refs = await self._asked_for(repository)
+        return {name: target for name, target in refs.items() if self._fetched(name)}
+
+    async def _asked_for(self, repository: Repository) -> dict[str, str]:
+        """The remote's references that ``branches`` and the like want."""
         if self.only_tags:
             return await repository.remote_refs([TAGS + "*"])
         if self.branches is True:
@@ -362,6 +397,26 @@ def _branches(what: str, branches: Any, branch: str | None) -> Any:
         if not is_branch(each):
             error(f"{what}: {each!r} is no name of a branch")
     return list(branches)
+
+
+def _refspecs(what: str, given: Any) -> list[str] | None:
+    """The patterns of full names that refspecs have on the remote's side."""
+    if given is None:
+        return None
+    refspecs = [given] if isinstance(given, str) else given
+    if not isinstance(refspecs, (list, tuple, set, frozenset)) or not refspecs:
+        error(f"{what}: fetch_refspec must be a refspec or a list of them, not {shown(given)}")
+        return None
+    patterns = []
+    for each in refspecs:
+        source = each.removeprefix("+").partition(":")[0] if isinstance(each, str) else ""
+        if source.count("*") > 1 or not is_branch(source.replace("*", "x")):
+            error(
+                f"{what}: fetch_refspec: {shown(each)} is no refspec",
+                "as in '+refs/heads/release/*:refs/remotes/origin/release/*'",
+            )
+        patterns.append(full_name(source))
+    return patterns
 
 
 def is_branch(name: str) -> bool:

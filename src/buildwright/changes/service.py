@@ -273,7 +273,7 @@ class ChangeSources:
         changes = [await intake.prepare(change, has_codebase=has_codebase) for change in found.changes]
         state = msgspec.json.encode(found.state).decode()
         taken = await (ask or self._store.run)(
-            units.take_poll(runner.sourceid, version, state, changes, self._clock.now_us())
+            units.take_poll(runner.sourceid, version, state, changes, self._clock.now_us(), found.seen)
         )
         if taken is None:
             log.debug("another master polled meanwhile", source=runner.source.name)

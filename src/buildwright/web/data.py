@@ -16,6 +16,7 @@ from buildwright.web.resources import (
     audits,
     builders,
     builds,
+    commits,
     estimates,
     forms,
     leftovers,
@@ -40,6 +41,8 @@ RESOURCES: dict[str, Resource] = {
         masters.CHANGESOURCE,
         masters.PROJECT,
         masters.CODEBASE,
+        commits.COMMIT,
+        commits.BRANCH,
         builders.BUILDER,
         builders.WORKER,
         builds.BUILD,
@@ -103,7 +106,7 @@ def _table() -> Table[Target]:
     table.add("/application.spec", Computed("/application.spec", "spec", "specs", True, _specs, _SPEC))
     rooms = (
         masters, builders, builds, estimates, requests, sources, properties, forms, schedules, tries,
-        leftovers, audits,
+        leftovers, commits, audits,
     )  # fmt: skip
     for room in rooms:
         for endpoint in room.ENDPOINTS:

@@ -60,6 +60,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "schedulers": ("schedulers/{id}",),
     "projects": ("projects/{id}",),
     "codebases": ("codebases/{id}",),
+    "commits": ("commits/{id}", "codebases/{codebaseid}/commits/{id}"),
+    "branches": ("branches/{id}",),
     "test_result_sets": ("test_result_sets/{id}",),
 }
 NAMES: dict[str, tuple[Path, ...]] = {

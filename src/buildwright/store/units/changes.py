@@ -22,6 +22,7 @@ from buildwright.model.text import encode_json, storable
 from buildwright.store import schema
 from buildwright.store.unit import Hint, Statement, Work, in_set, insert, unit
 from buildwright.store.units.buildsets import encode_properties
+from buildwright.store.units.commits import Seen, see_work
 from buildwright.store.units.sourcestamps import sourcestamp_ids
 
 _changes = schema.changes
@@ -289,12 +290,20 @@ def leave_source(changesourceid: int, masterid: int) -> Work[None]:
 
 @unit
 def take_poll(
-    changesourceid: int, version: int, state: str, changes: Sequence[NewChange], now_us: int
+    changesourceid: int,
+    version: int,
+    state: str,
+    changes: Sequence[NewChange],
+    now_us: int,
+    seen: Seen | None = None,
 ) -> Work[list[Taken] | None]:
-    """Store what a poll found and what the source remembers from now on.
+    """Store what a poll found, what it saw of a codebase, and what the source remembers from now on.
 
     Gives None, and does nothing, if the source has moved since ``version`` was read.
     """
     if not (yield MOVE_SOURCE(of=changesourceid, at_version=version, to_state=state)):
         return None
-    return (yield from add_changes_work(changes, now_us))
+    taken = yield from add_changes_work(changes, now_us)
+    if seen is not None:
+        yield from see_work(seen, now_us)
+    return taken
