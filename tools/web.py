@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,8 +95,14 @@ def build() -> None:
         return
     print("Building the page ...", flush=True)
     install()
-    run("vite", "build", "--logLevel=warn")
-    STAMP.write_text(digest)
+    # Made beside, and put in place whole: whoever serves the page at this moment has the one or the other.
+    with tempfile.TemporaryDirectory(prefix=".static-", dir=BUILT.parent) as directory:
+        made, old = Path(directory) / "made", Path(directory) / "old"
+        run("vite", "build", "--logLevel=warn", "--outDir", str(made))
+        (made / STAMP.name).write_text(digest)
+        if BUILT.exists():
+            BUILT.rename(old)
+        made.rename(BUILT)
 
 
 def main() -> int:

@@ -5,15 +5,17 @@ import { svelte } from "@sveltejs/vite-plugin-svelte";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
-const OUT = resolve(import.meta.dirname, "../src/buildwright/web/static");
-
 // The master serves files as they lie there: beside each text a .br and a .gz of it.
 function compress(): Plugin {
+  let out = "";
   return {
     name: "compress",
     apply: "build",
+    configResolved(config) {
+      out = resolve(config.root, config.build.outDir);
+    },
     async closeBundle() {
-      for (const entry of await readdir(OUT, { recursive: true, withFileTypes: true })) {
+      for (const entry of await readdir(out, { recursive: true, withFileTypes: true })) {
         if (!entry.isFile() || !/\.(html|js|css|svg|json)$/.test(entry.name)) continue;
         const path = join(entry.parentPath, entry.name);
         const text = await readFile(path);
@@ -31,7 +33,7 @@ export default defineConfig({
   base: "./",
   plugins: [svelte(), compress()],
   build: {
-    outDir: OUT,
+    // tools/web.py says where to.
     emptyOutDir: true,
     target: "es2022",
     // Nothing in a data: address, which the page's content policy would refuse.

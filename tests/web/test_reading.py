@@ -389,3 +389,14 @@ async def test_a_name_may_hold_a_slash(server: Server, get: Get, http: aiohttp.C
 def test_the_fill_is_as_the_tests_take_it() -> None:
     assert BUILDS[-1]["complete_at"] is None
     assert NOW_US - BUILDS[-1]["started_at"] < SECOND
+
+
+async def test_all_logs_of_a_build_at_once(each_server: Server, http: aiohttp.ClientSession) -> None:
+    get = getter(each_server, http)
+    _, steps = await get("/builds/290/steps")
+    single = [
+        log for step in steps["steps"] for log in (await get(f"/steps/{step['stepid']}/logs"))[1]["logs"]
+    ]
+    assert len(single) > 1
+    status, found = await get("/builds/290/logs", order="logid")
+    assert (status, found["logs"]) == (200, sorted(single, key=lambda log: log["logid"]))

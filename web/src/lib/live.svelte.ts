@@ -102,8 +102,9 @@ export class Live<T extends object> {
       if (query.wants?.(thing) ?? true) this.#soon(PAUSE);
       return;
     }
-    // An event's thing has no properties and what else only a question for it brings: those stay.
-    const merged = { ...this.items[at], ...thing };
+    // An event's thing has no properties (`{}`) and what else only a question for it brings: those stay.
+    const old = this.items[at] as T & { properties?: object };
+    const merged = { ...old, ...thing, ...(old.properties && { properties: old.properties }) };
     this.items = this.items.with(at, merged);
     if (query.keeps && !query.keeps(merged)) this.#soon(PAUSE);
     // While an answer is under way, it may be older than this event.

@@ -15,8 +15,12 @@ type View = () => Promise<{ default: Component }>;
 // A view reads `route.params` and `route.query`; moving between addresses of one pattern keeps it.
 export const VIEWS: Record<string, View> = {
   "/": () => import("../views/Home.svelte"),
-  "/builders/:builder": () => import("../views/NotFound.svelte"),
-  "/builders/:builder/builds/:number": () => import("../views/NotFound.svelte"),
+  "/builders/:builder": () => import("../views/Builder.svelte"),
+  "/builders/:builder/force/:scheduler": () => import("../views/Builder.svelte"),
+  "/builders/:builder/builds/:number": () => import("../views/Build.svelte"),
+  "/builds/:buildid": () => import("../views/Build.svelte"),
+  "/changes": () => import("../views/Changes.svelte"),
+  "/changes/:change": () => import("../views/Change.svelte"),
   "/workers": () => import("../views/Workers.svelte"),
   "/workers/:worker": () => import("../views/Worker.svelte"),
   "/about": () => import("../views/About.svelte"),
@@ -99,7 +103,9 @@ export const to = {
     slug: string,
     query: Record<string, string | undefined> = {},
   ) => link(["builders", builderid, "builds", number, "steps", step, "logs", slug], query),
-  request: (buildrequestid: number) => link(["buildrequests", buildrequestid]),
+  force: (builderid: number | string, scheduler: string) => link(["builders", builderid, "force", scheduler]),
+  request: (buildrequestid: number, query: Record<string, string | undefined> = {}) =>
+    link(["buildrequests", buildrequestid], query),
   worker: (workerid: number) => link(["workers", workerid]),
   master: (masterid: number) => link(["masters", masterid]),
   change: (changeid: number) => link(["changes", changeid]),

@@ -9,7 +9,25 @@ export interface Builder {
   description_html: string | null;
   projectid: number | null;
   tags: string[];
+  /** Of finished ones; there when it is asked for. */
+  latest_build?: Glance | null;
 }
+
+/** A build as builders, workers and lists have it at a glance. */
+export type Glance = Pick<
+  Build,
+  | "buildid"
+  | "number"
+  | "builderid"
+  | "workerid"
+  | "started_at"
+  | "started_at_us"
+  | "complete"
+  | "complete_at"
+  | "complete_at_us"
+  | "results"
+  | "state_string"
+>;
 
 export type Sourced = Record<string, [unknown, string]>;
 
@@ -30,6 +48,11 @@ export interface Build {
   results: number | null;
   state_string: string;
   properties?: Sourced;
+  /** Why it was asked for, and what of; there when they are asked for. */
+  reason?: string;
+  sourcestamps?: SourceStamp[];
+  /** What it is expected to take; there when it is asked for. */
+  expected_us?: number | null;
 }
 
 export interface Step {
@@ -77,6 +100,9 @@ export interface BuildRequest {
   waits_for: string;
   stop_reason: string | null;
   properties?: Sourced;
+  /** Why it was asked for, and what of; there when they are asked for. */
+  reason?: string;
+  sourcestamps?: SourceStamp[];
 }
 
 export interface SourceStamp {
@@ -135,6 +161,7 @@ export interface Change {
   repository: string;
   project: string;
   codebase: string;
+  properties: Sourced;
   sourcestamp: SourceStamp;
 }
 

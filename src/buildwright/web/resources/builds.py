@@ -38,7 +38,7 @@ BUILD = resource(
     number("workerid", _b.workerid),
     number("masterid", _b.masterid),
     seconds("started_at", _b.started_at),
-    condition("complete", _b.complete_at.is_not(None), _open),
+    condition("complete", _b.complete_at.is_not(None), _open, few=True),
     seconds("complete_at", _b.complete_at, nullable=True),
     seconds("locks_duration_s", _b.locks_duration_us, type="integer", exact="locks_duration_us"),
     number("results", _b.results, nullable=True),
@@ -134,4 +134,9 @@ ENDPOINTS = [
     Endpoint("/logs/n:logid", LOG, False, _l.id == path_number("logid")),
     *(Endpoint(f"{path}/logs", LOG, True, _l.stepid == stepid) for path, stepid in STEP_WAYS),
     *(Endpoint(path, LOG, False, _l.id == logid) for path, logid in LOG_OF_STEP),
+    # All logs of a build at once, for whoever shows its steps.
+    *(
+        Endpoint(f"{path}/logs", LOG, True, _l.stepid.in_(sa.select(_s.id).where(_s.buildid == buildid)))
+        for path, buildid in BUILD_WAYS
+    ),
 ]
