@@ -25,7 +25,7 @@ from buildwright import plugins
 from buildwright.builds.step import BuildStep
 from buildwright.cli.main import SUBCOMMANDS, main
 from buildwright.config import foreign, keys, network
-from buildwright.web import data, events, rpc
+from buildwright.web import data, events, methods
 from buildwright.web.logtext import LogPath
 from buildwright.web.rawdata import ValuePath
 from buildwright.web.resource import Computed, Endpoint, Resource
@@ -414,10 +414,10 @@ as the last element: `builds/12/finished`. In what one listens to, `*` stands fo
                 ("field", "type"),
                 [(f"`{name}`", kind) for name, kind in sorted(computed[plural].fields.items())],
             )
-        methods = {**rpc.METHODS.get(plural, {}), **rpc.COLLECTION_METHODS.get(plural, {})}
-        if methods:
+        known = {**methods.METHODS.get(plural, {}), **methods.COLLECTION_METHODS.get(plural, {})}
+        if known:
             text += "\n" + _table(
-                ("method", "what it does"), [(f"`{name}`", METHODS[plural, name]) for name in methods]
+                ("method", "what it does"), [(f"`{name}`", METHODS[plural, name]) for name in known]
             )
         told = events.NAMES.get(plural)
         if told:

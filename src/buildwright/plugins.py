@@ -14,6 +14,9 @@ from buildwright.model.errors import suggest
 
 __all__ = ["changes", "schedulers", "secrets", "steps", "util", "worker"]
 
+_AUTHZ: Final = "buildwright.model.authz"
+_LOGINS: Final = "buildwright.model.logins"
+_OAUTH: Final = "buildwright.model.oauth"
 _PARAMETERS: Final = "buildwright.schedulers.parameters"
 _RENDER: Final = "buildwright.model.render"
 _REPO: Final = "buildwright.steps.repo"
@@ -168,8 +171,12 @@ TABLE: Final[dict[str, dict[str, str]]] = {
     },
     "util": {
         "ALL_RESULTS": _RESULTS,
+        "AnyControlEndpointMatcher": _AUTHZ,
+        "AnyEndpointMatcher": _AUTHZ,
         "AnyPropertyParameter": _PARAMETERS,
+        "Authz": _AUTHZ,
         "BaseParameter": _PARAMETERS,
+        "BitbucketAuth": _OAUTH,
         "BufferLogObserver": "buildwright.builds.observers",
         "BasicBuildFactory": "buildwright.steps.factories",
         "BasicSVN": "buildwright.steps.factories",
@@ -182,17 +189,25 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "ChoiceStringParameter": _PARAMETERS,
         "Codebase": "buildwright.model.projects",
         "CodebaseParameter": _PARAMETERS,
+        "CustomAuth": _LOGINS,
         "Distutils": "buildwright.steps.factories",
         "EXCEPTION": _RESULTS,
+        "EnableSchedulerEndpointMatcher": _AUTHZ,
+        "EndpointMatcherBase": _AUTHZ,
         "FAILURE": _RESULTS,
         "FailingBuildsetCanceller": "buildwright.schedulers.cancellers",
         "FileParameter": _PARAMETERS,
         "FixedParameter": _PARAMETERS,
         "FlattenList": _RENDER,
+        "ForceBuildEndpointMatcher": _AUTHZ,
         "GNUAutoconf": "buildwright.steps.factories",
         "GerritChangeFilter": "buildwright.changes.gerrit",
         "GitCredentialInputRenderer": "buildwright.model.gitaccess",
         "GitCredentialOptions": "buildwright.model.gitaccess",
+        "GitHubAuth": _OAUTH,
+        "GitLabAuth": _OAUTH,
+        "GoogleAuth": _OAUTH,
+        "HTPasswdAuth": _LOGINS,
         "InheritBuildParameter": _PARAMETERS,
         "IntParameter": _PARAMETERS,
         "Interpolate": _RENDER,
@@ -202,6 +217,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "LogObserver": "buildwright.builds.observers",
         "MasterLock": "buildwright.model.locks",
         "NestedParameter": _PARAMETERS,
+        "OIDCAuth": _OAUTH,
         "OldBuildCanceller": "buildwright.schedulers.cancellers",
         "ParameterGroup": _PARAMETERS,
         "PatchParameter": _PARAMETERS,
@@ -210,26 +226,38 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "Property": _RENDER,
         "QuickBuildFactory": "buildwright.steps.factories",
         "RETRY": _RESULTS,
+        "RebuildBuildEndpointMatcher": _AUTHZ,
         "RemoteCommand": "buildwright.builds.commands",
+        "RemoteUserAuth": _LOGINS,
         "Results": _RESULTS,
         "Retention": "buildwright.model.retention",
         "RevlinkMatch": "buildwright.model.revlinks",
+        "RolesFromBase": _AUTHZ,
+        "RolesFromDomain": _AUTHZ,
+        "RolesFromEmails": _AUTHZ,
+        "RolesFromGroups": _AUTHZ,
+        "RolesFromOwner": _AUTHZ,
+        "RolesFromUsername": _AUTHZ,
         "SKIPPED": _RESULTS,
         "SUCCESS": _RESULTS,
         "Secret": _RENDER,
         "ShellArg": "buildwright.steps.sequence",
         "SourceStampFilter": "buildwright.model.filters",
+        "StopBuildEndpointMatcher": _AUTHZ,
         "StringParameter": _PARAMETERS,
         "TextParameter": _PARAMETERS,
         "Transform": _RENDER,
         "Trial": "buildwright.steps.factories",
         "URLForBuild": "buildwright.builds.build",
         "UserNameParameter": _PARAMETERS,
+        "UserPasswordAuth": _LOGINS,
         "WARNINGS": _RESULTS,
         "WithProperties": _RENDER,
         "WorkerChoiceParameter": _PARAMETERS,
         "WorkerLock": "buildwright.model.locks",
         "enforceChosenWorker": _PARAMETERS,
+        "fnmatchStrMatcher": _AUTHZ,
+        "reStrMatcher": _AUTHZ,
         "renderer": _RENDER,
         "repo.DownloadsFromChangeSource": _REPO,
         "repo.DownloadsFromProperties": _REPO,
@@ -432,10 +460,41 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             LogObserver,
         )
         from buildwright.changes.gerrit import GerritChangeFilter
+        from buildwright.model.authz import (  # type: ignore[misc]  # functions within a class
+            AnyControlEndpointMatcher,
+            AnyEndpointMatcher,
+            Authz,
+            EnableSchedulerEndpointMatcher,
+            EndpointMatcherBase,
+            ForceBuildEndpointMatcher,
+            RebuildBuildEndpointMatcher,
+            RolesFromBase,
+            RolesFromDomain,
+            RolesFromEmails,
+            RolesFromGroups,
+            RolesFromOwner,
+            RolesFromUsername,
+            StopBuildEndpointMatcher,
+            fnmatchStrMatcher,
+            reStrMatcher,
+        )
         from buildwright.model.builders import BuilderConfig
         from buildwright.model.filters import ChangeFilter, SourceStampFilter
         from buildwright.model.gitaccess import GitCredentialInputRenderer, GitCredentialOptions
         from buildwright.model.locks import MasterLock, WorkerLock
+        from buildwright.model.logins import (
+            CustomAuth,
+            HTPasswdAuth,
+            RemoteUserAuth,
+            UserPasswordAuth,
+        )
+        from buildwright.model.oauth import (
+            BitbucketAuth,
+            GitHubAuth,
+            GitLabAuth,
+            GoogleAuth,
+            OIDCAuth,
+        )
         from buildwright.model.projects import Codebase, Project
         from buildwright.model.properties import Properties
         from buildwright.model.render import (

@@ -111,10 +111,10 @@ def test_constructors_and_checks_report_together_in_the_order_of_the_file(site: 
             "NoSuchName: buildwright.plugins.steps has no 'HLint' (refused: its tool is dead)",
         ),
         (
-            "util.UserPasswordAuth({})",
+            "util.AvatarGravatar()",
             (
-                "NoSuchName: buildwright.plugins.util has no 'UserPasswordAuth' (not here yet: login and"
-                " permissions on the page; c['www']['tokens'] keeps others out)"
+                "NoSuchName: buildwright.plugins.util has no 'AvatarGravatar' (refused: the page shows no"
+                " pictures of people)"
             ),
         ),
         (

@@ -128,7 +128,16 @@ def test_defaults(site: Site) -> None:
         ("c['caches'] = 3", "c['caches'] must be a dict of name to size, not int 3"),
         ("c['configurators'] = [3]", "c['configurators'][0] has no method 'configure'"),
         ("c['www'] = 8010", "c['www'] must be a dict, not int 8010"),
-        ("c['www']['authz'] = object()", "c['www']['authz'] isn't supported yet: login and permissions"),
+        ("c['www']['auth'] = {'ann': 'x'}", "c['www']['auth'] must be a way to log in, not dict (as in util"),
+        (
+            "c['www']['authz'] = object()",
+            "c['www']['authz'] must be a util.Authz, not object (as in util.Auth",
+        ),
+        ("c['www']['cookie_expiration_time'] = 0", "c['www']['cookie_expiration_time'] must be above 0"),
+        (
+            "c['www']['cookie_expiration_time'] = '1 week'",
+            "c['www']['cookie_expiration_time'] must be a timedelta, not str '1 week'",
+        ),
         ("c['www']['port'] = 'tcp:x'", "c['www']['port']: 'tcp:x' names no port"),
         ("c['www']['theme'] = 3", "c['www']['theme'] must be a dict, not int 3"),
         (

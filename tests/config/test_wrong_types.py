@@ -46,6 +46,7 @@ EXAMPLES: dict[str, Any] = {
 # Arguments that a class decides itself.
 DECIDED = {
     "AnyBranchScheduler": {"branch"},
+    "GoogleAuth": {"issuer", "usernameClaim"},
     "JSONPropertiesDownload": {"s"},
     "JSONStringDownload": {"s"},
     "PatchParameter": {"fields"},

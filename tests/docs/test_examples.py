@@ -52,6 +52,7 @@ def test_it_has_an_example_that_works(name: tuple[str, str], tmp_path: Path) -> 
         path.write_text("a secret that is long\n")
         path.chmod(0o600)
     (tmp_path / "password-store").mkdir()
+    (tmp_path / "users.htpasswd").touch()
     (tmp_path / "master.cfg").write_text(HEAD + text + FOOT)
     snapshot = load(tmp_path / "master.cfg", tmp_path)
     assert not snapshot.warnings

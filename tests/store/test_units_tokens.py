@@ -2,7 +2,7 @@
 
 from buildwright.store.base import Store
 from buildwright.store.units.tokens import add_token, drop_token, tokens
-from buildwright.web.auth import any_token, find_token, new_token
+from buildwright.web.auth.tokens import any_token, find_token, new_token
 
 
 async def test_the_life_of_a_token(store: Store) -> None:

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from buildwright.store import schema
-from buildwright.web.auth import new_token
+from buildwright.web.auth.tokens import new_token
 from tests.support.webserver import Server, execute, snapshot
 from tests.web.conftest import SMALL, Get, getter
 

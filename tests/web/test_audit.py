@@ -13,7 +13,7 @@ from buildwright.model.retention import Retention
 from buildwright.store import schema
 from buildwright.store.base import wall_us
 from buildwright.web import audit
-from buildwright.web.auth import new_token
+from buildwright.web.auth.tokens import new_token
 from tests.support.rows import PATIENCE
 from tests.support.webserver import Server
 from tests.web.conftest import SMALL, getter

@@ -11,6 +11,9 @@ import pytest
 
 from buildwright.store.unit import Hint
 from buildwright.store.units import control
+from buildwright.web.auth.gate import GATE
+from buildwright.web.auth.readers import Reader
+from buildwright.web.auth.users import NOBODY
 from buildwright.web.events import EventHub, Path
 from buildwright.web.outbox import MOST_MESSAGES, Outbox
 from tests.support.webserver import Server, snapshot
@@ -225,10 +228,15 @@ def test_the_outbox_is_bounded() -> None:
 
 
 async def test_interest_ends_with_its_listeners(server: Server) -> None:
-    hub = EventHub(server.services)
+    gate = server.app[GATE]
+    hub = EventHub(server.services, gate)
     told: list[str] = []
 
     class Listener:
+        reader = Reader(gate, NOBODY)
+
+        def expel(self) -> None: ...
+
         def deliver(self, key: str, message: bytes) -> None:
             told.append(key)
 

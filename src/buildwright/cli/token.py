@@ -18,7 +18,7 @@ from buildwright.cli.database import noted, store_of
 from buildwright.cli.faults import Failure
 from buildwright.model.errors import suggest
 from buildwright.store.units.tokens import add_token, drop_token, tokens
-from buildwright.web.auth import new_token
+from buildwright.web.auth.tokens import new_token
 
 _basedir = click.option(
     "--basedir",

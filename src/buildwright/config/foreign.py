@@ -32,7 +32,6 @@ class Foreign(NamedTuple):
 
 
 _UNCACHED: Final = "rows are read where they are needed: there is no cache of them whose size could be set"
-_LOGIN: Final = "login and permissions; c['www']['tokens'] says who may act"
 _ACCESS: Final = "requests are no log file of their own; a proxy before the port can write one"
 _PAGE: Final = "the page has one look"
 
@@ -49,16 +48,13 @@ KEYS: Final[dict[str, Foreign]] = {
         loses=True,
     ),
     "user_managers": Foreign(
-        "refused", "there are no stored users; c['www']['tokens'] says who may act", loses=True
+        "refused", "there are no stored users; c['www']['auth'] says who may log in", loses=True
     ),
 }
 WWW: Final[dict[str, Foreign]] = {
-    "auth": Foreign("later", _LOGIN, loses=True),
-    "authz": Foreign("later", _LOGIN, loses=True),
     "avatar_methods": Foreign("accepted", "the page shows no pictures of people"),
     "change_hook_auth": Foreign("later", "hooks of forges", loses=True),
     "change_hook_dialects": Foreign("later", "hooks of forges; GitPoller sees the same changes", _DICT),
-    "cookie_expiration_time": Foreign("later", "login, and so cookies"),
     "custom_templates_dir": Foreign("accepted", "the page is made without templates", _TEXT),
     "default_page": Foreign("accepted", "the page begins with its overview", _TEXT),
     "graphql": Foreign("accepted", "Buildbot has dropped it, too; the data API is at /api/v2"),

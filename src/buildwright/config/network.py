@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from buildwright.config import foreign
 from buildwright.config.context import Context, key_text
+from buildwright.model.authz import Authz
 from buildwright.model.errors import shown
+from buildwright.model.logins import NO_AUTH, AuthBase
 from buildwright.model.render import is_renderable
 from buildwright.model.snapshot import WorkerEndpoint, WwwConfig
 
 USED = frozenset(
-    {"allowed_origins", "debug", "json_cache_seconds", "port", "ssl", "tokens", "ws_ping_interval"}
+    {
+        "allowed_origins",
+        "auth",
+        "authz",
+        "cookie_expiration_time",
+        "debug",
+        "json_cache_seconds",
+        "port",
+        "ssl",
+        "tokens",
+        "ws_ping_interval",
+    }
 )
 WWW_KEYS = USED | frozenset(foreign.WWW)
 
@@ -94,7 +108,49 @@ def check_www(given: Any, context: Context) -> WwwConfig:
         json_cache_seconds=_seconds(given, "json_cache_seconds", context),
         ws_ping_interval=_seconds(given, "ws_ping_interval", context),
         debug=bool(given.get("debug", False)),
+        auth=_auth(given.get("auth"), context),
+        authz=_authz(given.get("authz"), context),
+        session_seconds=_session_seconds(given.get("cookie_expiration_time"), context),
     )
+
+
+def _auth(given: Any, context: Context) -> AuthBase:
+    if given is None:
+        return NO_AUTH
+    if isinstance(given, AuthBase):
+        return given
+    context.error(
+        f"{key_text('www', 'auth')} must be a way to log in, not {shown(given)}",
+        "www",
+        "auth",
+        hint="as in util.UserPasswordAuth({'ann': util.Secret('password-of-ann')})",
+    )
+    return NO_AUTH
+
+
+def _authz(given: Any, context: Context) -> Authz | None:
+    if given is None or isinstance(given, Authz):
+        return given
+    context.error(
+        f"{key_text('www', 'authz')} must be a util.Authz, not {shown(given)}",
+        "www",
+        "authz",
+        hint="as in util.Authz(allowRules=[util.AnyControlEndpointMatcher(role='admins')])",
+    )
+    return None
+
+
+def _session_seconds(given: Any, context: Context) -> int:
+    path = ("www", "cookie_expiration_time")
+    if given is None:
+        return WwwConfig().session_seconds
+    if not context.wanted(given, (timedelta, int), "a timedelta", *path):
+        return WwwConfig().session_seconds
+    seconds = int(given.total_seconds() if isinstance(given, timedelta) else given)
+    if not 0 < seconds <= 10 * 366 * 86_400:
+        context.error(f"{key_text(*path)} must be above 0 and at most ten years", *path)
+        return WwwConfig().session_seconds
+    return seconds
 
 
 def _endpoint(value: Any, context: Context, *path: str) -> Endpoint | None:

@@ -30,6 +30,7 @@ from buildwright.master.metricslog import MetricsLog
 from buildwright.master.retention import Retainer
 from buildwright.master.serving import Serving, token_hashes
 from buildwright.model.clock import Clock, SystemClock
+from buildwright.model.logins import NoAuth, RemoteUserAuth
 from buildwright.model.properties import Properties
 from buildwright.model.renderable import SecretMissing, render
 from buildwright.model.secrets import SecretUnavailable
@@ -122,7 +123,7 @@ class Master:
         self.serving = Serving(
             self._web_services(LogReader(self.store, blobs)),
             WorkerEndpoint(self.core.workers, self._password),
-            has_tokens=await self._has_tokens(),
+            others_act=await self._others_act(),
         )
         await self.serving.start(snapshot)
         await self._run_local_workers()
@@ -192,10 +193,15 @@ class Master:
         await store.start()
         return store
 
-    async def _has_tokens(self) -> bool:
-        from buildwright.web.auth import any_token
+    async def _others_act(self) -> bool:
+        """Whether somebody can say who they are, and so may act from elsewhere. A proxy's word is good from
+        this machine alone.
+        """
+        from buildwright.web.auth.tokens import any_token
 
-        return bool(self._tokens) or await self.store.read(any_token())
+        if self._tokens or not isinstance(self.snapshot.www.auth, NoAuth | RemoteUserAuth):
+            return True
+        return await self.store.read(any_token())
 
     def _password(self, name: str) -> str | None:
         worker = self.snapshot.workers.get(name)

@@ -1,7 +1,7 @@
 """The ports: web server and workers' endpoint.
 
-Without API tokens everything binds to loopback, so that nobody else can act. Workers connect to ``/worker``
-of the web port, unless the configuration gives them a port of their own.
+Without API tokens and logins everything binds to loopback, so that nobody else can act. Workers connect to
+``/worker`` of the web port, unless the configuration gives them a port of their own.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class PortTaken(Exception):
 class Serving:
     """Listens; ``url`` is where the web page is, ``worker_url`` where workers connect."""
 
-    def __init__(self, services: WebServices, endpoint: WorkerEndpoint, *, has_tokens: bool) -> None:
+    def __init__(self, services: WebServices, endpoint: WorkerEndpoint, *, others_act: bool) -> None:
         self._services = services
         self._endpoint = endpoint
-        self._has_tokens = has_tokens
+        self._others_act = others_act
         self._runners: list[web.AppRunner] = []
         self.url: str | None = None
         self.worker_url: str | None = None
@@ -74,7 +74,7 @@ class Serving:
             app = make_app(self._services)
             if not own_port:
                 self._serve_workers(app)
-            host = www.interface or (None if self._has_tokens else LOOPBACK)
+            host = www.interface or (None if self._others_act else LOOPBACK)
             port = await self._listen(app, host, www.port, tls)
             self.url = f"{scheme}://{host or 'localhost'}:{port}/"
             if not own_port:
@@ -82,7 +82,7 @@ class Serving:
         if own_port:
             app = web.Application()
             self._serve_workers(app)
-            host = protocols.interface or (None if self._has_tokens else LOOPBACK)
+            host = protocols.interface or (None if self._others_act else LOOPBACK)
             port = await self._listen(app, host, protocols.port or 0, tls)
             self.worker_url = f"{'wss' if tls else 'ws'}://{host or LOOPBACK}:{port}{WORKER_PATH}"
 

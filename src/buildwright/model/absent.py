@@ -25,7 +25,7 @@ class Absent(NamedTuple):
 _CHAT: Final = Absent("later", "reporters to chats")
 _HOOKS: Final = Absent("later", "hooks of forges; GitPoller sees the same changes")
 _LATENT: Final = Absent("later", "workers that are started for their builds (latent workers)")
-_LOGIN: Final = Absent("later", "login and permissions on the page; c['www']['tokens'] keeps others out")
+_PICTURES: Final = Absent("refused", "the page shows no pictures of people")
 _REPORTERS: Final = Absent("later", "reporters: mails, comments and states at forges")
 _STEPS: Final = Absent("later", "more steps; a ShellCommand runs the same tool")
 _SOURCES: Final = Absent("later", "more change sources")
@@ -61,35 +61,11 @@ NAMES: Final[dict[str, Absent]] = {
     **dict.fromkeys(("reporters.IRC", "reporters.TelegramBot", "reporters.ZulipStatusPush"), _CHAT),
     **dict.fromkeys(("steps.BuildEPYDoc", "steps.HLint", "steps.MTR", "steps.MaxQ"), _DEAD),
     **dict.fromkeys(("steps.BuildbotCiSetupSteps", "steps.BuildbotTestCiTrigger"), _OWN_CI),
-    **dict.fromkeys(
-        (
-            "util.AnyControlEndpointMatcher",
-            "util.AnyEndpointMatcher",
-            "util.Authz",
-            "util.AvatarGitHub",
-            "util.AvatarGravatar",
-            "util.BitbucketAuth",
-            "util.CustomAuth",
-            "util.EnableSchedulerEndpointMatcher",
-            "util.ForceBuildEndpointMatcher",
-            "util.GitHubAuth",
-            "util.GitLabAuth",
-            "util.GoogleAuth",
-            "util.HTPasswdAuth",
-            "util.LdapUserInfo",
-            "util.RebuildBuildEndpointMatcher",
-            "util.RemoteUserAuth",
-            "util.RolesFromDomain",
-            "util.RolesFromEmails",
-            "util.RolesFromGroups",
-            "util.RolesFromOwner",
-            "util.RolesFromUsername",
-            "util.StopBuildEndpointMatcher",
-            "util.UserPasswordAuth",
-            "util.fnmatchStrMatcher",
-            "util.reStrMatcher",
-        ),
-        _LOGIN,
+    **dict.fromkeys(("util.AvatarGitHub", "util.AvatarGravatar"), _PICTURES),
+    "util.LdapUserInfo": Absent(
+        "refused",
+        "a directory is asked by way of OpenID Connect (util.OIDCAuth), a proxy (util.RemoteUserAuth) or a "
+        "userInfoProvider of your own",
     ),
     **dict.fromkeys(
         (
@@ -102,7 +78,7 @@ NAMES: Final[dict[str, Absent]] = {
     ),
     **dict.fromkeys(("util.AuthorizedKeysManhole", "util.PasswordManhole", "util.TelnetManhole"), _CONSOLE),
     "util.CommandlineUserManager": Absent(
-        "refused", "there are no stored users; c['www']['tokens'] says who may act"
+        "refused", "there are no stored users; c['www']['auth'] says who may log in"
     ),
     "util.DbConfig": Absent(
         "refused",

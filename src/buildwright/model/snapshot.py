@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from buildwright.model.authz import Authz
 from buildwright.model.builders import BuilderConfig
 from buildwright.model.errors import ConfigError
 from buildwright.model.locks import Lock
+from buildwright.model.logins import NO_AUTH, AuthBase
 from buildwright.model.projects import Codebase, Project
 from buildwright.model.properties import Properties
 from buildwright.model.retention import Retention, default_retention
@@ -29,10 +31,10 @@ ChangeSourceConfig = Any
 
 @dataclass(frozen=True, slots=True)
 class WwwConfig:
-    """The web server. Without a port there is none; without tokens it listens on loopback only."""
+    """The web server. Without a port there is none; without tokens and logins it listens on loopback only."""
 
     port: int | None = None
-    interface: str | None = None  # None: loopback without tokens, else everywhere
+    interface: str | None = None  # None: loopback without tokens and logins, else everywhere
     certificate: Path | None = None  # TLS, together with private_key
     private_key: Path | None = None
     tokens: Mapping[str, Any] = field(default_factory=dict)  # name -> text or Secret
@@ -40,6 +42,9 @@ class WwwConfig:
     json_cache_seconds: int = 0
     ws_ping_interval: int = 0
     debug: bool = False
+    auth: AuthBase = NO_AUTH
+    authz: Authz | None = None
+    session_seconds: int = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True)

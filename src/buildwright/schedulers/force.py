@@ -253,6 +253,17 @@ def forbidden(validation: Mapping[str, re.Pattern[str]], kind: str, value: Any) 
     return f"c['validation'][{kind!r}] forbids {value!r}"
 
 
+def asked_builders(params: Mapping[str, Any], builder_ids: Mapping[str, int]) -> list[str] | None:
+    """The builders that a filled-in form names; None: all of its scheduler's. An unknown id names none."""
+    if params.get("builderNames"):
+        given = params["builderNames"]
+        return [str(each) for each in given] if isinstance(given, (list, tuple)) else [str(given)]
+    if params.get("builderid") is not None:
+        wanted = str(params["builderid"])
+        return [name for name, builderid in builder_ids.items() if wanted in (str(builderid), name)]
+    return None
+
+
 async def force(
     store: Store,
     scheduler: ForceScheduler,
@@ -272,15 +283,9 @@ async def force(
     """
     from buildwright.store.units.schedulers import start
 
-    names: list[str] | None = None
-    if params.get("builderNames"):
-        given = params["builderNames"]
-        names = [str(each) for each in given] if isinstance(given, (list, tuple)) else [str(given)]
-    elif params.get("builderid") is not None:
-        wanted = str(params["builderid"])
-        names = [name for name, builderid in builder_ids.items() if wanted in (str(builderid), name)]
-        if not names:
-            raise ForceRefused({"builderid": f"there is no builder {wanted}"})
+    names = asked_builders(params, builder_ids)
+    if names == []:
+        raise ForceRefused({"builderid": f"there is no builder {params['builderid']}"})
     form = {name: value for name, value in params.items() if name not in RESERVED}
     inherited = await inherit(store, scheduler.inherited, form)
     plan = await scheduler.plan(form, None if owner in NOBODY else owner, names, validation, inherited)

@@ -8,8 +8,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from buildwright.web import cors, logtext, query, rawdata, rpc
-from buildwright.web.audit import Audit
-from buildwright.web.auth import authorize
+from buildwright.web.auth.gate import Gate
 from buildwright.web.data import TABLE, Data
 from buildwright.web.errors import ApiError, NotFound
 from buildwright.web.logtext import LogPath
@@ -25,10 +24,10 @@ VERSIONS = ("v2", "latest")
 class Api:
     """The handlers."""
 
-    def __init__(self, services: WebServices) -> None:
+    def __init__(self, services: WebServices, gate: Gate) -> None:
         self._services = services
+        self._gate = gate
         self.data = Data(services)
-        self._audit = Audit(services.store, services.now_us)
 
     def add_routes(self, app: web.Application) -> None:
         app.on_cleanup.append(self._stop)
@@ -39,7 +38,7 @@ class Api:
             app.router.add_route("*", f"/api/{version}/{{path:[\\s\\S]*}}", self.handle)
 
     async def _stop(self, _app: web.Application) -> None:
-        await self._audit.written()
+        await self._gate.audit.written()
 
     async def versions(self, request: web.Request) -> web.Response:
         if request.method not in ("GET", "HEAD"):
@@ -58,7 +57,7 @@ class Api:
         )
         if request.method == "POST":
             response: web.StreamResponse = await rpc.handle(
-                request, self._services, self.data, self._audit, raw_path
+                request, self._services, self.data, self._gate, raw_path
             )
         elif request.method in ("GET", "HEAD"):
             response = await self._get(request, raw_path)
@@ -77,8 +76,8 @@ class Api:
         if isinstance(target, ValuePath):
             return await rawdata.serve(target, params, parameters, self._services)
         if isinstance(target, Endpoint) and target.guarded:
-            await authorize(request, self._services)
-            await self._audit.written()  # it is the audit that is guarded
+            await self._gate.admit_guarded(request, raw_path, target.resource.plural)
+            await self._gate.audit.written()  # it is the audit that is guarded
         answer = await self.data.get(target, params, parameters)
         body = await encode_collection(answer.plural, answer.objects, answer.total)
         response = reply(body, compact=wants_compact(request))

@@ -1,8 +1,9 @@
 """The web server's application: every route, and what all of them share.
 
-One middleware stands around everything. It turns what a client did wrong into a JSON error, a store that is
-away into 503, and what nobody expected into 500 with an identifier: the traceback goes to the log under it,
-and never to a page. It also counts requests for /metrics, by route and not by path, so that their number is
+One middleware stands around everything. It asks the gate whether the request may be answered
+(:mod:`buildwright.web.auth.gate`), and turns what a client did wrong into a JSON error, a store that is away
+into 503, and what nobody expected into 500 with an identifier: the traceback goes to the log under it, and
+never to a page. It also counts requests for /metrics, by route and not by path, so that their number is
 bounded.
 
 Start and stop belong to the master: it binds the address, wraps it in TLS (:mod:`buildwright.web.tls`), and
@@ -21,6 +22,9 @@ from aiohttp.typedefs import Handler, Middleware
 from buildwright.store.errors import StoreStopped, StoreUnavailable
 from buildwright.web import cors
 from buildwright.web.api import Api
+from buildwright.web.audit import Audit
+from buildwright.web.auth.gate import GATE, Gate
+from buildwright.web.auth.routes import Logins
 from buildwright.web.errors import ApiError
 from buildwright.web.events import EventHub
 from buildwright.web.metrics import Metrics
@@ -38,12 +42,14 @@ LARGEST_BODY = 8 * 1024 * 1024
 def make_app(services: WebServices) -> web.Application:
     """The application; the caller runs it."""
     metrics = Metrics(services)
-    app = web.Application(middlewares=[_guard(metrics)], client_max_size=LARGEST_BODY)
-    api = Api(services)
-    hub = EventHub(services)
-    api.add_routes(app)
-    WebSockets(services, hub).add_routes(app)
-    Sse(services, hub).add_routes(app)
+    gate = Gate(services, Audit(services.store, services.now_us))
+    app = web.Application(middlewares=[_guard(metrics, gate)], client_max_size=LARGEST_BODY)
+    app[GATE] = gate
+    hub = EventHub(services, gate)
+    Api(services, gate).add_routes(app)
+    WebSockets(services, hub, gate).add_routes(app)
+    Sse(services, hub, gate).add_routes(app)
+    Logins(services, gate).add_routes(app)
     metrics.add_routes(app)
     Page(services).add_routes(app)
 
@@ -62,19 +68,20 @@ def make_app(services: WebServices) -> web.Application:
     return app
 
 
-def _guard(metrics: Metrics) -> Middleware:
+def _guard(metrics: Metrics, gate: Gate) -> Middleware:
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         begun = time.monotonic()
-        response = await _answer(request, handler)
+        response = await _answer(request, handler, gate)
         metrics.count(request, response.status, time.monotonic() - begun)
         return response
 
     return guard
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answer(request: web.Request, handler: Handler, gate: Gate) -> web.StreamResponse:
     try:
+        await gate.admit_reading(request)
         return await handler(request)
     except ApiError as error:
         return error_reply(error)

@@ -36,8 +36,8 @@ class Audit:
     def __init__(self, store: Store, now_us: Callable[[], int]) -> None:
         self._store = store
         self._now_us = now_us
-        self._minute = 0
-        self._strangers = 0
+        self._strangers = _Room("calls of strangers")
+        self._readings = _Room("refused readings")
         self._outcomes: list[units.Outcome] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -89,8 +89,21 @@ class Audit:
         self, request: web.Request, who: str | None, method: str, path: str, params: Any, why: str
     ) -> None:
         """Enter a call that was refused before it could act; ``who`` is None for a stranger."""
-        if who is None and not self._room_for_a_stranger():
+        if who is None and not self._strangers.has_room(self._now_us()):
             return
+        await self._enter_refused(request, who, method, path, params, why)
+
+    async def refused_reading(self, request: web.Request, who: str | None, why: str) -> None:
+        """Enter a reading that was refused. A page that is left open asks again and again: so many a minute
+        are entered.
+        """
+        if self._readings.has_room(self._now_us()):
+            path = request.rel_url.raw_path.removeprefix("/")
+            await self._enter_refused(request, who, "get", path, {}, why)
+
+    async def _enter_refused(
+        self, request: web.Request, who: str | None, method: str, path: str, params: Any, why: str
+    ) -> None:
         unit = units.note(
             now_us=self._now_us(),
             who="unknown" if who is None else who,
@@ -106,14 +119,23 @@ class Audit:
         except StoreError as error:
             log.warning("a refused call can't be entered", method=method, why=str(error))
 
-    def _room_for_a_stranger(self) -> bool:
-        minute = self._now_us() // MINUTE_US
+
+class _Room:
+    """For so many entries a minute."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._minute = 0
+        self._count = 0
+
+    def has_room(self, now_us: int) -> bool:
+        minute = now_us // MINUTE_US
         if minute != self._minute:
-            self._minute, self._strangers = minute, 0
-        self._strangers += 1
-        if self._strangers == STRANGERS_A_MINUTE + 1:
-            log.warning("many calls of strangers: the rest of this minute's are not in the audit")
-        return self._strangers <= STRANGERS_A_MINUTE
+            self._minute, self._count = minute, 0
+        self._count += 1
+        if self._count == STRANGERS_A_MINUTE + 1:
+            log.warning("many entries: the rest of this minute's are not in the audit", of=self._what)
+        return self._count <= STRANGERS_A_MINUTE
 
 
 def _looked_at(noting: asyncio.Task[int]) -> None:

@@ -14,7 +14,7 @@ from buildwright.changes.base import Intake
 from buildwright.changes.pb import PBChangeSource
 from buildwright.model.properties import SecretSource
 from buildwright.model.results import CANCELLED
-from buildwright.schedulers.force import ForceRefused, ForceScheduler, forbidden, force
+from buildwright.schedulers.force import ForceRefused, ForceScheduler, asked_builders, forbidden, force
 from buildwright.schedulers.plan import PlanError
 from buildwright.schedulers.tries import Try_Userpass, start_try
 from buildwright.schedulers.tryjobs import BadJob, job_of
@@ -81,6 +81,12 @@ class StoreControl:
             )
         except ForceRefused as refused:
             raise Refused(refused.problems) from None
+
+    def force_builders(self, scheduler: str, params: Mapping[str, Any]) -> Sequence[str]:
+        form = self._forms().get(scheduler)
+        if form is None:
+            return ()
+        return asked_builders(params, self._builder_ids()) or form.builder_names or ()
 
     async def try_build(self, scheduler: str, params: Mapping[str, Any], key: str | None) -> Added | None:
         configured = self._tries().get(scheduler)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from buildwright.web import logtext, memory, query, select
 from buildwright.web.errors import NotFound
 from buildwright.web.logtext import LogPath
+from buildwright.web.methods import methods_of
 from buildwright.web.paths import Params, Table
 from buildwright.web.query import Query
 from buildwright.web.rawdata import ValuePath
@@ -66,6 +67,15 @@ async def _specs(_services: WebServices, _params: Params) -> list[Json]:
     return [_spec(path, target) for path, target in TABLE]
 
 
+def kind_of(target: Target) -> str:
+    """The plural of what a path leads to, as rules know it."""
+    if isinstance(target, LogPath):
+        return "logs"
+    if isinstance(target, ValuePath):
+        return "build_data"
+    return target.resource.plural if isinstance(target, Endpoint) else target.plural
+
+
 def _is_collection(target: Target) -> bool:
     return isinstance(target, Endpoint | Computed) and target.collection
 
@@ -92,12 +102,13 @@ def _spec(path: str, target: Target) -> Json:
         "path": path.lstrip("/"),
         "type": name,
         "plural": plural,
+        "methods": sorted(methods_of(target)),
         "type_spec": {"fields": shown, "type": name},
     }
 
 
 _LOGCHUNK = {"content": "string", "firstline": "integer", "logid": "integer"}
-_SPEC = {"path": "string", "plural": "string", "type": "string", "type_spec": "jsonobject"}
+_SPEC = {"methods": "list", "path": "string", "plural": "string", "type": "string", "type_spec": "jsonobject"}
 
 
 def _table() -> Table[Target]:

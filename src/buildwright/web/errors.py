@@ -42,6 +42,16 @@ class Unauthorized(ApiError):
     status = 401
 
 
+class TooMany(ApiError):
+    """The caller has tried too often, and may again after so many seconds."""
+
+    status = 429
+
+    def __init__(self, message: str, seconds: int) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class Refused(Exception):
     """A control verb refuses its parameters; raised by a :class:`~buildwright.web.services.Control`.
 

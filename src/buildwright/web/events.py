@@ -11,7 +11,10 @@ A hint says that something of a kind changed; an event carries the thing itself,
 An event shows the thing as it is when the hub reads it, never older than the hint. While the store is away
 the reads wait, and hints go on gathering up to a limit; beyond it the oldest are dropped and said to be.
 Hints can be lost with a bus or a master, so nothing may depend on events: who must not miss a thing reads the
-resources again."""
+resources again.
+
+Where rules guard reading, each listener gets what it may read and nothing else
+(:mod:`buildwright.web.auth.readers`); where none do, nobody is asked."""
 
 from __future__ import annotations
 
@@ -26,6 +29,8 @@ import structlog
 
 from buildwright.store.errors import StoreError
 from buildwright.store.unit import Hint
+from buildwright.web.auth.gate import Gate
+from buildwright.web.auth.readers import Reader
 from buildwright.web.data import RESOURCES
 from buildwright.web.query import Query
 from buildwright.web.replies import encode
@@ -82,14 +87,21 @@ _PROPERTIES = ("builds", "properties")
 class Listener(Protocol):
     """Whoever is told events. ``deliver`` must not wait; it gives up the listener when that can't keep up."""
 
+    reader: Reader
+
     def deliver(self, key: str, message: bytes) -> None: ...
+
+    def expel(self) -> None:
+        """End the connection: its reader isn't known any more."""
+        ...
 
 
 class EventHub:
     """The service that tells listeners. ``start`` and ``stop`` may be called again."""
 
-    def __init__(self, services: WebServices) -> None:
+    def __init__(self, services: WebServices, gate: Gate) -> None:
         self._services = services
+        self._gate = gate
         self._listeners: dict[Path, dict[Listener, None]] = {}
         # How many patterns could match events of a kind: of one thing (kind, id), or of any (kind, None).
         self._interest: Counter[tuple[str, str | None]] = Counter()
@@ -173,19 +185,31 @@ class EventHub:
         for kind in dict.fromkeys(hint.kind for hint in batch):
             ids = sorted({hint.id for hint in batch if hint.kind == kind})
             things.update({(kind, which): thing for which, thing in await self._read(kind, ids)})
+        guarded = self._gate.guards_reading
+        if guarded:
+            await self._look_at_readers()
         messages: dict[tuple[str, int, bool], bytes] = {}
         for hint in batch:
             thing = things.get((hint.kind, hint.id))
             if thing is None:
                 continue
             properties = (hint.kind, hint.event) == _PROPERTIES
+            reading = await self._gate.access_of(hint.kind, hint.id) if guarded else None
             for key in _keys(hint, thing):
                 for listener in self._who(key):
+                    if reading is not None and not listener.reader.may(*reading):
+                        continue
                     which = (hint.kind, hint.id, properties)
                     message = messages.get(which)
                     if message is None:
                         message = messages[which] = encode(_message(thing, properties=properties))
                     listener.deliver("/".join(key), message)
+
+    async def _look_at_readers(self) -> None:
+        for listener in {each: None for listeners in self._listeners.values() for each in listeners}:
+            await listener.reader.look()
+            if listener.reader.lapsed:
+                listener.expel()
 
     async def _read(self, kind: str, ids: list[int]) -> Iterable[tuple[int, Json]]:
         resource = RESOURCES[kind]
@@ -201,6 +225,11 @@ class EventHub:
             listeners = found.get(pattern)
             if listeners:
                 yield from list(listeners)
+
+
+def kinds_of(path: Path) -> list[str]:
+    """The kinds of things whose events could have a name that matches the pattern."""
+    return list(dict.fromkeys(kind for kind, _ in _interests(path)))
 
 
 def _interests(path: Path) -> list[tuple[str, str | None]]:

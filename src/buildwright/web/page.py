@@ -19,6 +19,8 @@ from pathlib import Path
 from aiohttp import web
 
 from buildwright import __version__
+from buildwright.web.auth.gate import gate_of
+from buildwright.web.auth.routes import told as told_of_logins
 from buildwright.web.errors import NotFound
 from buildwright.web.replies import json_reply
 from buildwright.web.services import WebServices
@@ -78,7 +80,7 @@ class Page:
     async def robots(self, request: web.Request) -> web.Response:
         return await self._serve(request, "robots.txt")
 
-    async def config(self, _request: web.Request) -> web.Response:
+    async def config(self, request: web.Request) -> web.Response:
         """What a page needs to know before it asks for anything else."""
         snapshot = self._services.snapshot()
         told = {
@@ -86,10 +88,10 @@ class Page:
             "multiMaster": snapshot.multi_master,
             "title": snapshot.title,
             "titleURL": snapshot.title_url,
-            "user": {"anonymous": True},
             "versions": [["Buildwright", __version__]],
         }
-        return json_reply(told, headers={"Cache-Control": _ASK_ANEW})
+        told |= await told_of_logins(gate_of(request), request)
+        return json_reply(told, headers={"Cache-Control": "private, no-cache", "Vary": "Cookie"})
 
     async def _serve(self, request: web.Request, name: str) -> web.Response:
         if self._files is None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from buildwright.web.errors import ApiError
+from buildwright.web.errors import ApiError, TooMany
 from buildwright.web.resource import Json
 
 JSON = "application/json"
@@ -41,6 +41,8 @@ def json_reply(value: Any, *, status: int = 200, headers: dict[str, str] | None 
 
 def error_reply(error: ApiError) -> web.Response:
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else None
+    if isinstance(error, TooMany):
+        headers = {"Retry-After": str(error.seconds)}
     return json_reply({"error": error.message}, status=error.status, headers=headers)
 
 

@@ -61,6 +61,12 @@ class Control(Protocol):
         self, scheduler: str, params: Mapping[str, Any], owner: str, key: str | None
     ) -> Added | None: ...
 
+    def force_builders(self, scheduler: str, params: Mapping[str, Any]) -> Sequence[str]:
+        """The builders that :meth:`force` would start with these parameters, for those who ask whether it
+        may.
+        """
+        ...
+
     async def try_build(self, scheduler: str, params: Mapping[str, Any], key: str | None) -> Added | None: ...
 
     async def add_change(self, params: Mapping[str, Any], key: str | None) -> int | None:

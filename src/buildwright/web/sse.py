@@ -15,8 +15,11 @@ import structlog
 from aiohttp import web
 
 from buildwright.web import cors
-from buildwright.web.errors import ApiError, NotFound
-from buildwright.web.events import EventHub, Path
+from buildwright.web.auth.gate import Gate
+from buildwright.web.auth.origins import check_site
+from buildwright.web.auth.readers import Reader
+from buildwright.web.errors import ApiError, Denied, NotFound
+from buildwright.web.events import EventHub, Path, kinds_of
 from buildwright.web.outbox import Outbox
 from buildwright.web.paths import split
 from buildwright.web.replies import encode, json_reply
@@ -31,9 +34,10 @@ KEEP_ALIVE_SECONDS = 15.0
 class Sse:
     """The handlers, and the open streams by their ids."""
 
-    def __init__(self, services: WebServices, hub: EventHub) -> None:
+    def __init__(self, services: WebServices, hub: EventHub, gate: Gate) -> None:
         self._services = services
         self._hub = hub
+        self._gate = gate
         self._streams: dict[str, _Stream] = {}
 
     def add_routes(self, app: web.Application) -> None:
@@ -44,7 +48,7 @@ class Sse:
         app.on_shutdown.append(self._end_all)
 
     async def listen(self, request: web.Request) -> web.StreamResponse:
-        cors.check_origin(request, self._services.snapshot())
+        reader = await self._reader(request)
         path = split(request.match_info.get("path", ""))
         response = web.StreamResponse(
             headers={
@@ -53,7 +57,7 @@ class Sse:
                 "X-Accel-Buffering": "no",
             }
         )
-        stream = _Stream(request, self._hub)
+        stream = _Stream(request, self._hub, reader)
         if path:
             stream.add(_checked("/".join(path)))
         self._streams[stream.id] = stream
@@ -68,19 +72,26 @@ class Sse:
         return response
 
     async def add(self, request: web.Request) -> web.Response:
-        self._stream(request).add(_checked("/".join(split(request.match_info["path"]))))
+        (await self._stream(request)).add(_checked("/".join(split(request.match_info["path"]))))
         return json_reply({"ok": True})
 
     async def remove(self, request: web.Request) -> web.Response:
-        self._stream(request).remove(_checked("/".join(split(request.match_info["path"]))))
+        (await self._stream(request)).remove(_checked("/".join(split(request.match_info["path"]))))
         return json_reply({"ok": True})
 
-    def _stream(self, request: web.Request) -> _Stream:
-        cors.check_origin(request, self._services.snapshot())
+    async def _stream(self, request: web.Request) -> _Stream:
+        reader = await self._reader(request)
         stream = self._streams.get(request.match_info["stream"])
         if stream is None:
             raise ApiError("there is no such stream")
+        if stream.reader.user.name != reader.user.name or stream.reader.user.by != reader.user.by:
+            raise Denied("the stream is somebody else's")
         return stream
+
+    async def _reader(self, request: web.Request) -> Reader:
+        cors.check_origin(request, self._services.snapshot())
+        check_site(request)
+        return await Reader.of(self._gate, request)
 
     async def _end_all(self, _app: web.Application) -> None:
         for stream in list(self._streams.values()):
@@ -90,7 +101,8 @@ class Sse:
 class _Stream:
     """One client; a listener of the hub."""
 
-    def __init__(self, request: web.Request, hub: EventHub) -> None:
+    def __init__(self, request: web.Request, hub: EventHub, reader: Reader) -> None:
+        self.reader = reader
         self.id = str(uuid.uuid4())
         self._request = request
         self._hub = hub
@@ -108,6 +120,7 @@ class _Stream:
         self._outbox.put(_event("event", data, f"{self.id}:{self._sent}"))
 
     def add(self, path: Path) -> None:
+        self.reader.check(kinds_of(path))
         if len(self._paths) >= MOST_PATHS:
             raise ApiError(f"one stream listens to at most {MOST_PATHS} paths")
         self._paths.add(path)
@@ -136,6 +149,10 @@ class _Stream:
     def end(self) -> None:
         self._ended = True
         self._outbox.put(b"")
+
+    def expel(self) -> None:
+        log.info("a login has ended, and so does its stream of events", who=self.reader.user.name)
+        self.end()
 
     def _give_up(self) -> None:
         log.info("a client of server-sent events is too slow and is dropped", peer=self._request.remote)

@@ -17,7 +17,11 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from buildwright.web import cors
-from buildwright.web.events import LONGEST_PATH, EventHub, Path
+from buildwright.web.auth.gate import Gate
+from buildwright.web.auth.origins import check_site
+from buildwright.web.auth.readers import Reader
+from buildwright.web.errors import Denied
+from buildwright.web.events import LONGEST_PATH, EventHub, Path, kinds_of
 from buildwright.web.outbox import Outbox
 from buildwright.web.replies import encode
 from buildwright.web.services import WebServices
@@ -53,9 +57,10 @@ def parse_path(text: Any) -> Path:
 class WebSockets:
     """The handler, and who is connected."""
 
-    def __init__(self, services: WebServices, hub: EventHub) -> None:
+    def __init__(self, services: WebServices, hub: EventHub, gate: Gate) -> None:
         self._services = services
         self._hub = hub
+        self._gate = gate
         self._open: set[web.WebSocketResponse] = set()
 
     def add_routes(self, app: web.Application) -> None:
@@ -65,13 +70,15 @@ class WebSockets:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         snapshot = self._services.snapshot()
         cors.check_origin(request, snapshot)
+        check_site(request)
+        reader = await Reader.of(self._gate, request)
         socket = web.WebSocketResponse(
             heartbeat=snapshot.www.ws_ping_interval or PING_SECONDS,
             compress=False,
             max_msg_size=LARGEST_FRAME,
         )
         await socket.prepare(request)
-        client = _Client(request, socket, self._hub)
+        client = _Client(request, socket, self._hub, reader)
         self._open.add(socket)
         writer = asyncio.create_task(client.write(), name="events to a WebSocket")
         try:
@@ -94,7 +101,10 @@ class WebSockets:
 class _Client:
     """One connection; a listener of the hub."""
 
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse, hub: EventHub) -> None:
+    def __init__(
+        self, request: web.Request, socket: web.WebSocketResponse, hub: EventHub, reader: Reader
+    ) -> None:
+        self.reader = reader
         self._request = request
         self._socket = socket
         self._hub = hub
@@ -129,6 +139,8 @@ class _Client:
             return {"_id": frame_id, "code": 200, "msg": self._do(frame)}
         except Malformed as error:
             return {"_id": frame_id, "code": error.code, "error": error.message}
+        except Denied as error:
+            return {"_id": frame_id, "code": error.status, "error": error.message}
 
     def _do(self, frame: dict[str, Any]) -> str:
         if "_id" not in frame:
@@ -143,6 +155,7 @@ class _Client:
                 return "pong"
             case "startConsuming":
                 path = parse_path(frame.get("path"))
+                self.reader.check(kinds_of(path))
                 if len(self._paths) >= MOST_PATHS:
                     raise Malformed(f"one connection listens to at most {MOST_PATHS} paths")
                 self._paths.add(path)
@@ -156,6 +169,11 @@ class _Client:
             case _:
                 raise Malformed("no such command", 404)
         return "OK"
+
+    def expel(self) -> None:
+        log.info("a login has ended, and so does its WebSocket", who=self.reader.user.name)
+        if self._request.transport is not None:
+            self._request.transport.close()
 
     def _give_up(self) -> None:
         log.info("a WebSocket client is too slow for its events and is dropped", peer=self._request.remote)

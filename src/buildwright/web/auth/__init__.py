@@ -1,0 +1,1 @@
+"""Who asks, and what they may: tokens, logins, sessions, and the one gate that every request passes."""
