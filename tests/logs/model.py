@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from buildwright.logs.append import Piece, finish, split
 from buildwright.logs.lines import Line
+from buildwright.logs.patterns import Pattern
 from buildwright.logs.reader import LogReader
+from buildwright.logs.search import Searcher, of_pattern
 from buildwright.store.base import Store
 from buildwright.store.units import logs as units
 from buildwright.store.units.logs import LogState
@@ -81,7 +83,7 @@ async def write(
     return model
 
 
-async def check(reader: LogReader, logid: int, model: Model) -> None:
+async def check(reader: LogReader, logid: int, model: Model, *, searched: bool = True) -> None:
     """Everything that a reader can see agrees with the model."""
     for stream in "oeh":
         assert b"".join([data async for data in reader.raw(logid, stream)]) == model.streams.get(stream, b"")
@@ -90,6 +92,9 @@ async def check(reader: LogReader, logid: int, model: Model) -> None:
     assert await reader.count(logid) == count
     assert await reader.lines(logid, 0, count + 5) == model.lines
     assert await reader.lines(logid, count, 5) == []
+    await check_pages(reader, logid, model, WINDOW if searched else 10 * WINDOW)
+    if searched:
+        await check_search(reader, logid, model)
     seq, followed = 0, dict[str, bytes]()
     while True:
         tail = await reader.tail(logid, seq)
@@ -102,3 +107,48 @@ async def check(reader: LogReader, logid: int, model: Model) -> None:
     assert followed == model.streams or {s: b for s, b in model.streams.items() if b} == followed
     assert tail.complete == model.complete
     assert tail.num_lines == count
+
+
+LONGEST = 20
+
+
+async def check_pages(reader: LogReader, logid: int, model: Model, room: int) -> None:
+    """Page by page, each line is there: cut if it is long, and with its whole length."""
+    at = 0
+    while at < len(model.lines):
+        page = await reader.page(logid, at, 9, room=room, longest=LONGEST)
+        assert (page.first, bool(page.lines), len(page.lines) <= 9) == (at, True, True)
+        for line, (stream, text) in zip(page.lines, model.lines[at:], strict=False):
+            assert (line.stream, line.length) == (stream, len(text))
+            if len(text) <= LONGEST:
+                assert line.text == text
+            else:
+                assert line.text
+                assert text[:LONGEST].startswith(line.text)
+        at += len(page.lines)
+    assert (await reader.page(logid, at, 9, room=room, longest=LONGEST)).lines == []
+    last = await reader.page(logid, -1, 1, room=room, longest=1000)
+    assert [(line.stream, line.text) for line in last.lines] == model.lines[-1:]
+    halves = await reader.half_lines(logid, LONGEST)
+    assert [(half.stream, half.text, half.length) for half in halves] == [
+        (stream, bytes(text[-LONGEST:]), len(text)) for stream, text in model.halves.items()
+    ]
+
+
+async def check_search(reader: LogReader, logid: int, model: Model) -> None:
+    """Forward and backward, with a limit and without, the lines that a plain look finds."""
+    searcher = Searcher(reader)
+    for text, backward, limit in (("ab", False, 2), ("ab", True, 99), ("y" * 20, True, 1), ("x", False, 99)):
+        expected = [
+            (number, stream) for number, (stream, line) in enumerate(model.lines) if text.encode() in line
+        ]
+        found: list[tuple[int, str]] = []
+        at: int | None = None
+        more = True
+        while more:
+            part = await searcher.find(logid, of_pattern(Pattern(text)), at, backward=backward, limit=limit)
+            assert len(part.matches) <= limit
+            found += [(match.number, match.stream) for match in part.matches]
+            at = part.next
+            more = at is not None
+        assert found == (expected[::-1] if backward else expected)

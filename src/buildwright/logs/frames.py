@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 from backports import zstd
@@ -42,6 +44,15 @@ class Discontinuity(Exception):
 
 class FrameDamaged(Exception):
     """A frame that doesn't unpack to what the index says of it."""
+
+
+class Stretch(NamedTuple):
+    """Frames with the lines first..end-1; ``omitted`` has, by line, frames with parts that are not here."""
+
+    frames: list[int]
+    first: int
+    end: int
+    omitted: dict[int, list[int]]
 
 
 class Index(msgspec.Struct, array_like=True):
@@ -75,6 +86,39 @@ class Index(msgspec.Struct, array_like=True):
             frames.update(self.carried[carried][1])
             carried += 1
         return sorted(frames)
+
+    def stretch(self, first: int, end: int, room: int, longest: int, *, backward: bool = False) -> Stretch:
+        """The frames for lines from ``first`` on, or up to ``end`` if ``backward``, as many as ``room`` bytes
+        take. Of a line's earlier frames only those are among them that hold its first ``longest`` bytes.
+        """
+        count, parts = room // FRAME_SIZE + 1, longest // FRAME_SIZE + 2
+        lines, total = self.first_line, len(self.streams)
+        first, end = max(first, 0), min(end, lines[total])
+        if first >= end:
+            return Stretch([], first, first, {})
+        low, high = bisect_right(lines, first) - 1, bisect_left(lines, end)
+        order = range(high - 1, low - 1, -1) if backward else range(low, high)
+        completing = sorted(islice((at for at in order if lines[at] < lines[at + 1]), count))
+        first = max(first, lines[completing[0]])
+        end = min(end, lines[completing[-1] + 1])
+        frames = set(completing)
+        omitted: dict[int, list[int]] = {}
+        carried = bisect_left(self.carried, first, key=_line)
+        while carried < len(self.carried) and self.carried[carried][0] < end:
+            line, earlier = self.carried[carried]
+            frames.update(earlier[:parts])
+            if len(earlier) > parts:
+                omitted[line] = earlier[parts:]
+            carried += 1
+        for line, missing in list(omitted.items()):
+            omitted[line] = [frame for frame in missing if frame not in frames]
+        return Stretch(sorted(frames), first, end, omitted)
+
+    def content_of(self, frame: int) -> int | None:
+        """The bytes that a frame has of its stream, if it is of one stream and not the last."""
+        if len(self.streams[frame]) != 1 or frame + 1 >= len(self.streams):
+            return None
+        return self.first_offset[frame + 1] - self.first_offset[frame]
 
     def frames_from(self, seq: int, stream: str | None, count: int) -> tuple[list[int], int]:
         """Up to ``count`` neighbouring frames of the stream from ``seq`` on, and the chunk after them."""

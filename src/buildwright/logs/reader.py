@@ -9,27 +9,56 @@ half of something.
 A range of lines costs one look-up and the chunks or frames that hold its bytes. Whole logs stream in
 windows of about 2 MiB, of which one is in memory at a time; also where a
 single line is longer than memory.
+
+Who shows a log or searches it reads *stretches*: lines as far as they fit into some room, the beginning of
+those that are too long. A stretch costs about the same wherever it is and however long the log, so one can
+jump about in millions of lines. What is CPU work on its way happens in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from buildwright.logs.blobs import BlobStore
 from buildwright.logs.errors import BlobMissing, Expired, LogDamaged, NoSuchLog
 from buildwright.logs.frames import FORMAT, FrameDamaged, Index, neighbours
-from buildwright.logs.lines import Line, PartMissing, assemble
+from buildwright.logs.lines import Line, LogLine, PartMissing, assemble, shown
 from buildwright.store.base import Store
 from buildwright.store.units import logs as units
+from buildwright.store.units import logstretches
 from buildwright.store.units.logs import Chunk, LogRow
+from buildwright.store.units.logstretches import Gap, HalfLine
 
 T = TypeVar("T")
 
 WINDOW_FRAMES = 8
 HALF_LINE_BYTES = 1024 * 1024  # a half line longer than this is read again when it is complete
+IN_A_THREAD = 64 * 1024  # bytes of which a stretch is assembled in a thread, not in the loop
+
+
+class Stretch(NamedTuple):
+    """What ``read`` made of the chunks with the lines first..end-1, and the log's row."""
+
+    log: LogRow
+    first: int
+    end: int
+    found: Any
+
+
+class Page(NamedTuple):
+    """Lines from number ``first`` on, as they are shown."""
+
+    log: LogRow
+    first: int
+    lines: list[LogLine]
+
+
+# Chunks, the first line and the one after the last, how much of a line to keep, what is missing of lines.
+Reading = Callable[[list[Chunk], int, int, int, Mapping[int, Gap]], Any]
 
 
 class Tail(NamedTuple):
@@ -90,6 +119,71 @@ class LogReader:
             return lines
 
         return await self._find(look, unseal)
+
+    async def page(self, logid: int, first: int, count: int, *, room: int, longest: int) -> Page:
+        """Lines from number ``first`` on, at least one if there is one: up to ``count``, up to where about
+        ``room`` bytes are full. A line longer than ``longest`` is cut. Negative numbers count from the end.
+        """
+        if first < 0:
+            first = max(first + await self.count(logid), 0)
+        stretch = await self.stretch(logid, first, first + count, shown, room=room, longest=longest)
+        return Page(stretch.log, first, stretch.found)
+
+    async def half_lines(self, logid: int, longest: int) -> list[HalfLine]:
+        """What a running log has after its last newlines; of each up to ``longest`` bytes, its last ones."""
+        return await self._store.read(logstretches.read_half_lines(logid, longest))
+
+    async def stretch(
+        self,
+        logid: int,
+        first: int,
+        end: int,
+        read: Reading,
+        *,
+        room: int,
+        longest: int,
+        backward: bool = False,
+    ) -> Stretch:
+        """What ``read`` makes of the lines from ``first`` on, or up to ``end`` if ``backward``, as many as
+        fit. Of a line that spans chunks ``longest`` bytes are sure to be there.
+        """
+
+        async def look() -> tuple[LogRow, Stretch]:
+            row, chunks, begin, stop, left_out = await self._store.read(
+                logstretches.read_stretch(logid, first, end, room, longest, backward)
+            )
+            log = _readable(logid, row)
+            if log.tier not in units.IN_CHUNKS:
+                return log, Stretch(log, begin, begin, None)
+            work = partial(_apply, read, log, chunks, begin, stop, longest, left_out)
+            if sum(len(chunk.content) for chunk in chunks) < IN_A_THREAD:
+                return log, work()
+            return log, await asyncio.to_thread(work)
+
+        async def unseal(sealed: _Sealed) -> Stretch:
+            index = sealed.frames
+            frames, begin, stop, omitted = index.stretch(first, end, room, longest, backward=backward)
+            chunks = await self._unpack(sealed, frames)
+            left_out = {
+                line: Gap(index.first_seq[parts[0]], await self._measure(sealed, chunks, line, parts))
+                for line, parts in omitted.items()
+                if parts
+            }
+            return await asyncio.to_thread(_apply, read, sealed.log, chunks, begin, stop, longest, left_out)
+
+        return await self._find(look, unseal)
+
+    async def _measure(self, sealed: _Sealed, chunks: list[Chunk], line: int, frames: list[int]) -> int:
+        """How many bytes of a line are in these frames. Only frames of several streams need to be read."""
+        ending = next(chunk for chunk in chunks if chunk.num_lines and chunk.first_line == line)
+        size = 0
+        for frame in frames:
+            known = sealed.frames.content_of(frame)
+            if known is None:
+                parts = await self._unpack(sealed, [frame])
+                known = sum(len(part.content) for part in parts if part.line_from == ending.line_from)
+            size += known
+        return size
 
     async def raw(self, logid: int, stream: str | None = None) -> AsyncIterator[bytes]:
         """The log as it is now: the exact bytes of one stream, or the lines of all streams in their order.
@@ -254,6 +348,21 @@ class _Half:
                 self.parts.append(content)
             else:
                 self.parts = None
+
+
+def _apply(
+    read: Reading,
+    log: LogRow,
+    chunks: list[Chunk],
+    first: int,
+    end: int,
+    longest: int,
+    left_out: Mapping[int, Gap],
+) -> Stretch:
+    try:
+        return Stretch(log, first, end, read(chunks, first, end, longest, left_out))
+    except PartMissing as part:
+        raise LogDamaged(log.id, f"the line that begins in chunk {part} is not whole") from part
 
 
 def _readable(logid: int, log: LogRow | None) -> LogRow:

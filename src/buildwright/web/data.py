@@ -82,8 +82,8 @@ def _is_collection(target: Target) -> bool:
 
 def _spec(path: str, target: Target) -> Json:
     if isinstance(target, LogPath):
-        name, plural = "logchunk", "logchunks"
-        shown = [memory.MemoryField(*field).describe() for field in _LOGCHUNK.items()]
+        name, plural, fields = logtext.SHAPES[target.kind]
+        shown = [memory.MemoryField(*field).describe() for field in fields.items()]
     elif isinstance(target, ValuePath):
         name, plural = "build_data_value", "build_data_values"
         shown = [memory.MemoryField("value", "binary").describe()]
@@ -107,7 +107,6 @@ def _spec(path: str, target: Target) -> Json:
     }
 
 
-_LOGCHUNK = {"content": "string", "firstline": "integer", "logid": "integer"}
 _SPEC = {"methods": "list", "path": "string", "plural": "string", "type": "string", "type_spec": "jsonobject"}
 
 

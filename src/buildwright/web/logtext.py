@@ -1,6 +1,8 @@
-"""The text of logs over HTTP: lines as JSON (``contents``), bytes as they came (``raw``, ``raw_inline``).
+"""The text of logs over HTTP: lines as JSON (``contents``), bytes as they came (``raw``, ``raw_inline``), and
+what :mod:`buildwright.web.loglines` has for readers of large logs.
 
-Both are written while they are read, in pieces, so that neither a log's size nor a slow client costs memory.
+The first two are written while they are read, in pieces, so that neither a log's size nor a slow client costs
+memory.
 A line of a log of kind ``s`` begins with its stream's letter in ``contents``, as Buildbot's do. ``raw`` shows
 what a person would want to keep: for such logs three lines that say whose log it is, then all streams in the
 order in which they came. ``raw?stream=stdout`` (or ``stderr``, ``header``) gives exactly the bytes of that
@@ -25,8 +27,10 @@ from buildwright.logs.reader import LogReader
 from buildwright.store import schema
 from buildwright.store.errors import StoreError
 from buildwright.store.unit import Statement, Work, unit
+from buildwright.web import loglines
 from buildwright.web.errors import ApiError, BadQuery, NotFound
 from buildwright.web.fields import Element, integer
+from buildwright.web.loglines import STREAMS
 from buildwright.web.paths import Params
 from buildwright.web.ways import LOG
 
@@ -36,7 +40,16 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 BATCH_LINES = 4096
-STREAMS = {"stdout": "o", "stderr": "e", "header": "h"}
+PARAMETERS = {
+    "contents": ("offset", "limit"),
+    "raw": ("stream",),
+    "raw_inline": ("stream",),
+    **loglines.PARAMETERS,
+}
+
+_LOGCHUNK = ("logchunk", "logchunks", {"content": "string", "firstline": "integer", "logid": "integer"})
+# What is at a path of each kind, for who asks for the API's description: name, plural, fields.
+SHAPES: dict[str, tuple[str, str, dict[str, str]]] = dict.fromkeys(PARAMETERS, _LOGCHUNK) | loglines.SHAPES
 
 _l = schema.logs.c
 _MAX = 2**62
@@ -58,7 +71,7 @@ class LogPath(NamedTuple):
     """A path to a log's text."""
 
     path: str
-    kind: str  # contents, raw, raw_inline
+    kind: str  # one of PARAMETERS
     find: Statement
 
 
@@ -87,7 +100,7 @@ def _find(logid: Element) -> Statement:
 PATHS = [
     LogPath(f"{path}/{kind}", kind, find)
     for path, find in [(path, _find(logid)) for path, logid in LOG]
-    for kind in ("contents", "raw", "raw_inline")
+    for kind in PARAMETERS
 ]
 
 
@@ -105,13 +118,17 @@ async def serve(
     services: WebServices,
 ) -> web.StreamResponse:
     """Answer a GET or HEAD of a log's text."""
-    asked = _parameters(query, ("offset", "limit") if target.kind == "contents" else ("stream",))
+    asked = _parameters(query, PARAMETERS[target.kind])
     row = await services.store.read(_read_log(target.find, params))
     if row is None:
         raise NotFound("there is no such log")
     try:
         if target.kind == "contents":
             return await _contents(request, row, asked, services.logs)
+        if target.kind == "lines":
+            return await loglines.lines(request, row.logid, asked, services)
+        if target.kind == "search":
+            return await loglines.matches(request, row.logid, asked, services)
         return await _raw(request, row, asked, services.logs, inline=target.kind == "raw_inline")
     except LogError as error:
         raise Unreadable(str(error)) from error

@@ -8,10 +8,11 @@ can't act."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from buildwright.logs.reader import LogReader
+from buildwright.logs.search import Searcher
 from buildwright.model.snapshot import Snapshot
 from buildwright.store.base import Store
 from buildwright.store.unit import Hint
@@ -116,3 +117,7 @@ class WebServices:
     step_progress: Callable[[int], float | None] = lambda _buildid: None
     # The master's own numbers for /metrics, by metric name.
     gauges: Callable[[], Mapping[str, float]] = dict
+    searcher: Searcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.searcher = Searcher(self.logs)

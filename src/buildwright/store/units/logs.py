@@ -107,7 +107,7 @@ _l = schema.logs.c
 _c = schema.logchunks.c
 _s = schema.sealed_logs.c
 
-_CHUNK = (
+CHUNK_COLUMNS = (
     _c.seq, _c.offset, _c.first_line, _c.num_lines, _c.line_from, _c.stream, _c.time_us, _c.origin, _c.content
 )  # fmt: skip
 _ROW = (
@@ -271,7 +271,7 @@ _in_window = (_c.logid == _LOGID, _c.seq >= sa.bindparam("seq"), _c.seq < sa.bin
 _LINES = Statement(
     "logs.lines",
     lambda _dialect: (
-        sa.select(*_CHUNK)
+        sa.select(*CHUNK_COLUMNS)
         .where(*_in_window, sa.or_(_c.num_lines > sa.literal_column("0"), _c.line_from.in_(_completing)))
         .order_by(_c.seq)
     ),
@@ -280,7 +280,7 @@ _LINES = Statement(
 _LINE_PARTS = Statement(
     "logs.line_parts",
     lambda _dialect: (
-        sa.select(*_CHUNK)
+        sa.select(*CHUNK_COLUMNS)
         .where(
             _c.logid == _LOGID,
             _c.seq >= sa.bindparam("begin"),
@@ -305,21 +305,30 @@ _window = (
     .subquery("window_seqs")
 )
 _WINDOW_END = Statement("logs.window_end", lambda _dialect: sa.select(sa.func.max(_window.c.seq)))
-_WINDOW = Statement("logs.window", lambda _dialect: sa.select(*_CHUNK).where(*_in_window).order_by(_c.seq))
+_WINDOW = Statement(
+    "logs.window", lambda _dialect: sa.select(*CHUNK_COLUMNS).where(*_in_window).order_by(_c.seq)
+)
 _WINDOW_OF_STREAM = Statement(
     "logs.window_of_stream",
     lambda _dialect: (
-        sa.select(*_CHUNK).where(*_in_window, _c.stream == sa.bindparam("stream")).order_by(_c.seq)
+        sa.select(*CHUNK_COLUMNS).where(*_in_window, _c.stream == sa.bindparam("stream")).order_by(_c.seq)
     ),
 )
 
 
-def _log(logid: int) -> Work[LogRow | None]:
+def log_work(logid: int) -> Work[LogRow | None]:
+    """The log's row."""
     rows = yield _LOG(logid=logid)
     return LogRow(*rows[0]) if rows else None
 
 
-get_log = unit(_log)
+get_log = unit(log_work)
+
+
+def chunks_work(logid: int, begin: int, end: int) -> Work[list[Chunk]]:
+    """The chunks begin..end-1, but for those that only continue a line which ends elsewhere."""
+    rows = yield _LINES(logid=logid, seq=begin, end=end)
+    return [Chunk(*row) for row in rows]
 
 
 def step_logs_work(stepid: int) -> Work[list[LogRow]]:
@@ -338,8 +347,7 @@ def read_lines(logid: int, first: int, end: int) -> Work[tuple[LogRow | None, li
     The chunks mean something only if the row says that the log is in chunks.
     """
     ((begin, stop),) = yield _BOUNDS(logid=logid, first=first, end=end)
-    rows = yield _LINES(logid=logid, seq=begin, end=stop)
-    chunks = [Chunk(*row) for row in rows]
+    chunks = yield from chunks_work(logid, begin, stop)
     earlier: list[Chunk] = []
     streams: set[str] = set()
     for chunk in chunks:
@@ -350,7 +358,7 @@ def read_lines(logid: int, first: int, end: int) -> Work[tuple[LogRow | None, li
                     logid=logid, begin=chunk.line_from, before=begin, stream=chunk.stream
                 )
                 earlier.extend(Chunk(*row) for row in parts)
-    log = yield from _log(logid)
+    log = yield from log_work(logid)
     return log, sorted(earlier) + chunks
 
 
@@ -367,7 +375,7 @@ def read_window(logid: int, seq: int, stream: str | None) -> Work[Window]:
         else:
             rows = yield _WINDOW_OF_STREAM(logid=logid, seq=seq, end=end, stream=stream)
         chunks = [Chunk(*row) for row in rows]
-    log = yield from _log(logid)
+    log = yield from log_work(logid)
     return Window(log, chunks, end)
 
 

@@ -1,0 +1,68 @@
+"""What can be looked for in logs: plain texts and regular expressions, in time linear in the text.
+
+The expressions are RE2's: anybody may send one, and none can keep a master busy for longer than it takes to
+read the text once. It has neither look-around nor back references; a match lies within one line. While it
+matches, other threads run.
+
+A log is searched as it is shown: escape sequences (colours, links) are no part of its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import re2
+
+# Control sequences, operating system commands (titles, links), and the short ones.
+ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])")
+
+
+class BadPattern(Exception):
+    """An expression that can't be used; the message says why."""
+
+
+class Pattern:
+    """Finds lines. ``text`` is an expression if ``regex``, else what it says."""
+
+    def __init__(self, text: str, *, regex: bool = False, case: bool = True) -> None:
+        if not text:
+            raise BadPattern("there is nothing to look for")
+        if "\n" in text:
+            raise BadPattern("the text has a line break: a match lies within one line")
+        options = re2.Options()
+        options.log_errors = False
+        options.never_nl = True
+        options.case_sensitive = case
+        options.literal = not regex
+        try:
+            source = f"(?m){text}" if regex else text
+            self._compiled = re2.compile(source.encode("utf-8", "surrogatepass"), options)
+        except re2.error as error:
+            why = error.args[0] if error.args else error
+            shown = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(why)
+            raise BadPattern(f"this is no regular expression (of RE2's kind): {shown}") from None
+
+    def lines(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """Of each matching line: how many lines come before it, and where it begins. All lines end with a
+        newline.
+        """
+        number = at = 0
+        while (found := self._compiled.search(text, at)) is not None:
+            begin = text.rfind(b"\n", at, found.start()) + 1 or at
+            number += text.count(b"\n", at, begin)
+            if begin >= len(text):  # after the last newline there is no line
+                return
+            yield number, begin
+            at = text.index(b"\n", begin) + 1
+            number += 1
+            if at >= len(text):
+                return
+
+    def in_line(self, line: bytes) -> bool:
+        return self._compiled.search(line) is not None
+
+
+def visible(text: bytes) -> bytes:
+    """The text without escape sequences; lines stay lines."""
+    return ESCAPES.sub(b"", text) if b"\x1b" in text else text
