@@ -33,6 +33,7 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "GitPoller": "buildwright.changes.gitpoller",
         "HgPoller": "buildwright.changes.hgpoller",
         "MaildirSource": "buildwright.changes.maildir",
+        "P4Source": "buildwright.changes.p4poller",
         "PBChangeSource": "buildwright.changes.pb",
         "SVNCommitEmailMaildirSource": "buildwright.changes.maildir",
         "SVNPoller": "buildwright.changes.svnpoller",
@@ -327,6 +328,7 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.changes.gitpoller import GitPoller
         from buildwright.changes.hgpoller import HgPoller
         from buildwright.changes.maildir import MaildirSource, SVNCommitEmailMaildirSource
+        from buildwright.changes.p4poller import P4Source
         from buildwright.changes.pb import PBChangeSource
         from buildwright.changes.svnpoller import SVNPoller
 
