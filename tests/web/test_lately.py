@@ -144,3 +144,22 @@ async def test_builds_tell_their_changes_and_are_found_by_them(read: Get) -> Non
     assert [build["changeids"] for build in page["builds"]] == [
         [stamps[row["id"]]] for row in BUILDS[:-21:-1]
     ]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"complete": "true"},
+        {"complete__ne": "false"},
+        {"complete": ["true", "false"]},
+        {"complete": "true", "complete__ne": "true"},
+        {"complete": "true", "results__in": [0, 2], "number__gt": 3},
+        {"complete": "false"},
+    ],
+    ids=str,
+)
+async def test_builds_are_counted_exactly_however_they_are_filtered(read: Get, asked: dict[str, Any]) -> None:
+    for path in ("/builds", "/builders/1/builds"):
+        _, whole = await read(path, **asked)
+        _, page = await read(path, limit=1, **asked)
+        assert page["meta"] == whole["meta"] == {"total": len(whole["builds"])}

@@ -216,10 +216,19 @@ class Seconds(Field):
 
 @dataclass(frozen=True)
 class Flag(Field):
-    """True or false. Both are conditions written with literals, so that partial indexes match them."""
+    """True or false. Both are conditions written with literals, so that partial indexes match them.
+
+    ``few``: of few things it is false, and an index has them. Those of which it is true are counted as all
+    without those few.
+    """
 
     true: Condition = field(default_factory=sa.true)
     false: Condition = field(default_factory=sa.false)
+    few: bool = False
+
+    def wanted(self, operator: str, values: Sequence[Any]) -> set[bool]:
+        """The values that a filter lets through."""
+        return set(values) if operator in ("eq", "in") else {True, False} - set(values)
 
     def parse(self, text: str) -> bool:
         return text.lower() in TRUE_WORDS
@@ -230,7 +239,7 @@ class Flag(Field):
         name: str,
         values: Sequence[Any],
     ) -> Callable[[str], Condition]:
-        wanted = set(values) if operator in ("eq", "in") else {True, False} - set(values)
+        wanted = self.wanted(operator, values)
         parts = [self.true] * (True in wanted) + [self.false] * (False in wanted)
         found: Condition = sa.or_(*parts) if parts else sa.false()
         return lambda _dialect: found
@@ -331,10 +340,10 @@ def flag(name: str, column: Element) -> Field:
     )
 
 
-def condition(name: str, true: Condition, false: Condition) -> Field:
+def condition(name: str, true: Condition, false: Condition, *, few: bool = False) -> Field:
     """A flag that is no column: it is true when ``true`` holds, and ``false`` is its exact opposite."""
     column = sa.case((true, _ONE), else_=_ZERO)
-    return Flag(name, (column,), "boolean", False, bool, ("eq", "ne", "in", "notin"), {}, true, false)
+    return Flag(name, (column,), "boolean", False, bool, ("eq", "ne", "in", "notin"), {}, true, false, few)
 
 
 def opaque(

@@ -22,7 +22,7 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.base import Executable
 
 from buildwright.store.unit import POSTGRESQL, Row, Statement, Work, in_set, unit
-from buildwright.web.fields import Condition, Derived, Element, Field, decode_json
+from buildwright.web.fields import Condition, Derived, Element, Field, Flag, decode_json
 from buildwright.web.query import Query
 from buildwright.web.resource import Endpoint, Json, Resource
 
@@ -119,12 +119,21 @@ class Plan:
         # What is joined is there once or not at all: it doesn't change the number, but it does cost time.
         filters = [self.resource.fields[name].columns[0] for name, _, _ in self._query.filters]
         alone = all(_tables(column) <= {base} for column in filters)
-        return count.select_from(base if alone else self.resource.source).where(*self._conditions(dialect))
+        count = count.select_from(base if alone else self.resource.source)
+        for name, rule in zip(self._names, self._query.filters, strict=True):
+            flag = self.resource.fields[rule.field]
+            if isinstance(flag, Flag) and flag.few and flag.wanted(rule.operator, rule.values) == {True}:
+                every = count.where(*self._conditions(dialect, but=name))
+                return sa.select(every.scalar_subquery() - every.where(flag.false).scalar_subquery())
+        return count.where(*self._conditions(dialect))
 
-    def _conditions(self, dialect: str) -> Iterable[Condition]:
+    def _conditions(self, dialect: str, *, but: str | None = None) -> Iterable[Condition]:
+        """The conditions on the rows, ``but`` that of one filter."""
         if self._where is not None:
             yield self._where if isinstance(self._where, sa.ColumnElement) else self._where(dialect)
         for name, (field_name, operator, values) in zip(self._names, self._query.filters, strict=True):
+            if name == but:
+                continue
             field = self.resource.fields[field_name]
             found = field.condition(operator, name, values)(dialect)
             if operator in ("ne", "notin") and field.nullable and self.resource.null_differs:
