@@ -134,4 +134,9 @@ ENDPOINTS = [
     Endpoint("/logs/n:logid", LOG, False, _l.id == path_number("logid")),
     *(Endpoint(f"{path}/logs", LOG, True, _l.stepid == stepid) for path, stepid in STEP_WAYS),
     *(Endpoint(path, LOG, False, _l.id == logid) for path, logid in LOG_OF_STEP),
+    # All logs of a build at once, for whoever shows its steps.
+    *(
+        Endpoint(f"{path}/logs", LOG, True, _l.stepid.in_(sa.select(_s.id).where(_s.buildid == buildid)))
+        for path, buildid in BUILD_WAYS
+    ),
 ]
