@@ -340,7 +340,7 @@ async def test_a_check_and_details_of_ones_own(server: Server, person: Person) -
     server.snapshot = snapshot(auth=OwnCheck(userInfoProvider=OwnInfo()))
     assert (await person.login("ann", "wrong"))[0] == 403
     status, answer = await person.login("broken", "x")
-    assert (status, "internal error" in answer["error"]) == (500, True)
+    assert (status, "the master's log says why" in answer["error"]) == (503, True)
     assert "wiki" not in str(answer)
     assert (await person.login("ann", "wiki"))[0] == 200
     assert await person.user() == {

@@ -459,6 +459,18 @@ class Authz(metaclass=Checked):
         """Whether a rule may be for reading."""
         return any(rule.reads for rule in self.allowRules)
 
+    def groups_with_roles(self, user: UserDetails) -> list[str]:
+        """Those of a user's groups that give roles which a rule asks for."""
+        found = []
+        for group in user.get("groups") or ():
+            alone = {**user, "groups": [group]}
+            roles = {role for each in self.roleMatchers for role in each.getRolesFromUser(alone)}
+            without = {**user, "groups": []}
+            roles -= {role for each in self.roleMatchers for role in each.getRolesFromUser(without)}
+            if any(self._has(roles, rule.role) for rule in self.allowRules):
+                found.append(group)
+        return found
+
     def asks_of_things(self, access: Access) -> bool:
         """Whether it matters of which builder or owner a thing is."""
         unknown = replace(access, known=False)

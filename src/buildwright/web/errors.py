@@ -42,6 +42,12 @@ class Unauthorized(ApiError):
     status = 401
 
 
+class Unavailable(ApiError):
+    """Something that the answer needs doesn't do its part just now."""
+
+    status = 503
+
+
 class TooMany(ApiError):
     """The caller has tried too often, and may again after so many seconds."""
 

@@ -30,7 +30,7 @@ from buildwright.web.auth import origins
 from buildwright.web.auth.sessions import Sessions
 from buildwright.web.auth.things import NO_THING, Thing, thing_at, thing_of
 from buildwright.web.auth.tokens import any_token, digest, find_token
-from buildwright.web.auth.users import NOBODY, TOKEN_PREFIX, User, of_token, owner_of
+from buildwright.web.auth.users import NOBODY, TOKEN_PREFIX, User, more_of, of_token, owner_of
 from buildwright.web.cors import check_host
 from buildwright.web.data import TABLE, Data, kind_of
 from buildwright.web.errors import Denied, Unauthorized
@@ -265,7 +265,7 @@ async def _of_proxy(request: web.Request, auth: RemoteUserAuth) -> User:
         log.warning("a proxy's header doesn't fit headerRegex", header=auth.header, times=len(values))
         return NOBODY
     details: dict[str, Any] = {name: value for name, value in match.groupdict().items() if value}
-    details = {"email": details["username"]} | details | dict(await auth.more_of(details["username"]))
+    details = {"email": details["username"]} | details | await more_of(auth, details["username"])
     return User(details, owner_of(details), "proxy")
 
 

@@ -29,7 +29,7 @@ from buildwright.model.render import render
 from buildwright.web.auth.forges import provider_of
 from buildwright.web.auth.provider import Login, Provider, ProviderError
 from buildwright.web.auth.sessions import LOGIN, Sessions
-from buildwright.web.errors import ApiError, Denied
+from buildwright.web.errors import Denied, Unavailable
 from buildwright.web.services import WebServices
 
 log = structlog.get_logger(__name__)
@@ -151,7 +151,7 @@ def place_of(request: web.Request, base: str) -> str:
     return f"{base}#{wanted.removeprefix('#')}"
 
 
-def _unavailable(auth: OAuth2Auth, error: Exception) -> ApiError:
+def _unavailable(auth: OAuth2Auth, error: Exception) -> Unavailable:
     why = str(error) or type(error).__name__
     log.warning("another server's login can't be used", provider=auth.what, why=why)
-    return ApiError(f"{auth.title} can't be asked just now: {why[:200]}")
+    return Unavailable(f"{auth.title} can't be asked just now: {why[:200]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote_plus
@@ -57,12 +58,13 @@ async def exchange(
 ) -> dict[str, Any]:
     """Exchange a code as RFC 6749 says."""
     name, secret = client
-    sent, auth = dict(form), None
+    sent, headers = dict(form), {}
     if where.basic:
-        auth = aiohttp.BasicAuth(quote_plus(name), quote_plus(secret))
+        text = b64encode(f"{quote_plus(name)}:{quote_plus(secret)}".encode()).decode()
+        headers = {"Authorization": f"Basic {text}"}
     else:
         sent |= {"client_id": name, "client_secret": secret}
-    async with http.post(where.token, data=sent, auth=auth, allow_redirects=False) as response:
+    async with http.post(where.token, data=sent, headers=headers, allow_redirects=False) as response:
         answer = await _json(response)
     if "error" in answer or not isinstance(answer.get("access_token"), str):
         said = str(answer.get("error_description") or answer.get("error") or "it gives no token")

@@ -25,6 +25,8 @@ from aiohttp import web
 from buildwright.model.authz import Access
 from buildwright.model.logins import NoAuth, PasswordAuth, RemoteUserAuth
 from buildwright.model.oauth import OAuth2Auth
+from buildwright.model.renderable import SecretMissing
+from buildwright.model.secrets import SecretUnavailable
 from buildwright.store.units.audit import DONE
 from buildwright.web.auth import origins
 from buildwright.web.auth.gate import Gate
@@ -32,9 +34,9 @@ from buildwright.web.auth.limits import Tries
 from buildwright.web.auth.oauth import Flow
 from buildwright.web.auth.passwords import Passwords
 from buildwright.web.auth.things import Thing, thing_at
-from buildwright.web.auth.users import owner_of
+from buildwright.web.auth.users import more_of, owner_of
 from buildwright.web.data import TABLE, Data, kind_of
-from buildwright.web.errors import ApiError, Denied, NotFound, TooMany, Unauthorized
+from buildwright.web.errors import ApiError, Denied, NotFound, TooMany, Unauthorized, Unavailable
 from buildwright.web.methods import COLLECTION_METHODS, METHODS, methods_of
 from buildwright.web.paths import split
 from buildwright.web.replies import JSON, json_reply
@@ -88,16 +90,24 @@ class Logins:
         client = origins.client(request)
         if wait_us := self._tries.begin(client, username):
             raise TooMany("too many logins have failed: try again later", wait_us // 1_000_000 + 1)
-        secrets = self._services.snapshot().secret
-        if not await self._passwords.check(auth, username, password, secrets):
+        if not await self._is_right(auth, username, password):
             await self._gate.audit.refused(
                 request, None, "login", "auth/login", {}, f"{username[:60]}: {_WRONG}"
             )
             raise Denied(_WRONG)
         self._tries.succeeded(client, username)
-        details = {"username": username, "email": username} | dict(await auth.more_of(username))
+        details = {"username": username, "email": username} | await more_of(auth, username)
         response = json_reply({"user": {"anonymous": False} | details})
         return await self._let_in(request, response, details)
+
+    async def _is_right(self, auth: PasswordAuth, username: str, password: str) -> bool:
+        try:
+            return await self._passwords.check(auth, username, password, self._services.snapshot().secret)
+        except (SecretMissing, SecretUnavailable) as error:
+            log.warning("a password can't be looked up", login=auth.what, why=str(error))
+        except Exception as error:
+            log.exception("check_credentials raised", login=auth.what, error=type(error).__name__)
+        raise Unavailable("passwords can't be checked just now: the master's log says why")
 
     async def _elsewhere(self, request: web.Request, auth: OAuth2Auth) -> web.StreamResponse:
         if "code" not in request.query and "error" not in request.query:
@@ -107,7 +117,7 @@ class Logins:
         except Denied as error:
             await self._gate.audit.refused(request, None, "login", "auth/login", {}, error.message)
             raise
-        details |= dict(await auth.more_of(str(details["username"])))
+        details |= await more_of(auth, str(details["username"]))
         response = web.Response(status=302, headers={"Location": place})
         await self._gate.sessions.drop_login(request, response)
         return await self._let_in(request, response, details)

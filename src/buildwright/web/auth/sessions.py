@@ -49,13 +49,21 @@ class Sessions:
     async def begin(
         self, request: web.Request, response: web.StreamResponse, details: Mapping[str, Any]
     ) -> None:
-        """Give the browser a session of a user; raises Denied for one who is too much to carry."""
+        """Give the browser a session of a user. Of groups too many, it holds those that are roles; raises
+        Denied for one who is too much to carry even so.
+        """
         www = self._services.snapshot().www
+        groups = list(details.get("groups") or ())
         claims = {"user": dict(details), "auth": www.auth.kind, "id": secrets.token_urlsafe(16)}
         text = await self.sign(SESSION, claims, www.session_seconds)
+        if len(text) > LONGEST_COOKIE and www.authz is not None:
+            claims["user"] = {**details, "groups": www.authz.groups_with_roles(details)}
+            text = await self.sign(SESSION, claims, www.session_seconds)
         if len(text) > LONGEST_COOKIE:
-            groups = len(details.get("groups") or ())
-            raise Denied(f"you are in {groups} groups: that is more than a session can hold")
+            raise Denied(
+                f"you are in {len(groups)} groups, more than a session can hold; a RolesFromGroups whose "
+                "groupPrefix fits fewer of them would help"
+            )
         await self.set_cookie(request, response, SESSION, text, www.session_seconds)
 
     async def read(self, request: web.Request) -> User | None:

@@ -6,6 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import structlog
+
+from buildwright.model.logins import AuthBase
+from buildwright.web.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
 ANONYMOUS = "anonymous"
 TOKEN_PREFIX = "token:"  # noqa: S105 - of a user's name
 
@@ -47,3 +54,12 @@ def owner_of(details: Mapping[str, Any]) -> str:
         if isinstance(value, str) and value:
             return value
     return ANONYMOUS
+
+
+async def more_of(auth: AuthBase, username: str) -> dict[str, Any]:
+    """What the configuration's userInfoProvider says of a user; raises Unavailable if it raises."""
+    try:
+        return dict(await auth.more_of(username))
+    except Exception as error:
+        log.exception("getUserInfo raised", login=auth.what, error=type(error).__name__)
+        raise Unavailable("nothing is known of users just now: the master's log says why") from None
