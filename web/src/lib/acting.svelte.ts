@@ -16,6 +16,8 @@ export const asking = $state<{ question: string; answer: ((given: string | null)
   question: "",
   answer: null,
 });
+/** How often something was done: whoever shows what people did reads it again. */
+export const acted = $state({ times: 0 });
 let count = 0;
 
 export function notify(text: string, bad = false): void {
@@ -48,7 +50,9 @@ export async function attempt<T>(
   const key = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
   for (;;) {
     try {
-      return await call<T>(path, method, params, key);
+      const result = await call<T>(path, method, params, key);
+      acted.times += 1;
+      return result;
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 401) throw error;
       const token = await askForToken(error.message);

@@ -23,6 +23,8 @@ export interface Query<T> {
   id?: keyof T & string;
   /** Paths of events that concern the things. */
   on?: readonly string[];
+  /** Whatever this is: when it changes, the things are read again. */
+  since?: unknown;
   /** Whether a thing that isn't shown yet can belong to the list; else its events are left out. */
   wants?: (thing: T) => boolean;
   /** Whether a thing that is shown still belongs to the list; one that doesn't has the list read again. */
@@ -45,7 +47,7 @@ export class Live<T extends object> {
     // The same question asked again by a new object is no new question.
     const text = $derived.by(() => {
       const asked = query();
-      return asked && JSON.stringify([asked.path, asked.params, asked.on]);
+      return asked && JSON.stringify([asked.path, asked.params, asked.on, asked.since]);
     });
     $effect(() => {
       if (text === null) return;
