@@ -27,6 +27,8 @@ _VSTUDIO: Final = "buildwright.steps.vstudio"
 TABLE: Final[dict[str, dict[str, str]]] = {
     "changes": {
         "BitbucketPullrequestPoller": "buildwright.changes.bitbucket",
+        "BzrLaunchpadEmailMaildirSource": "buildwright.changes.maildir_launchpad",
+        "CVSMaildirSource": "buildwright.changes.maildir_cvs",
         "GerritChangeSource": "buildwright.changes.gerritstream",
         "GerritEventLogPoller": "buildwright.changes.gerritlog",
         "GitHubPullrequestPoller": "buildwright.changes.github",
@@ -328,6 +330,8 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         from buildwright.changes.gitpoller import GitPoller
         from buildwright.changes.hgpoller import HgPoller
         from buildwright.changes.maildir import MaildirSource, SVNCommitEmailMaildirSource
+        from buildwright.changes.maildir_cvs import CVSMaildirSource
+        from buildwright.changes.maildir_launchpad import BzrLaunchpadEmailMaildirSource
         from buildwright.changes.p4poller import P4Source
         from buildwright.changes.pb import PBChangeSource
         from buildwright.changes.svnpoller import SVNPoller
