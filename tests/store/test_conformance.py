@@ -10,7 +10,17 @@ import sqlalchemy as sa
 from buildwright.store.base import Store
 from buildwright.store.errors import StatementFailed, StoreStopped, Violation
 from buildwright.store.schema import builders, changes, workers
-from buildwright.store.unit import Bound, Hint, Statement, Work, insert, single, unit
+from buildwright.store.unit import (
+    POSTGRESQL,
+    Bound,
+    Hint,
+    Statement,
+    Work,
+    insert,
+    shortcut,
+    single,
+    unit,
+)
 from buildwright.store.urls import open_store
 from tests.store import units
 from tests.store.units import Refused
@@ -47,6 +57,51 @@ async def test_a_unit_of_one_statement(store: Store, told: list[Hint]) -> None:
     with pytest.raises(TypeError, match="unit add_twice is marked as single"):
         await store.run(add_twice())
     assert len(await store.read(units.names())) == 20 + ("two" in await store.read(units.names()))
+
+
+@shortcut
+def add_shortly(name: str, *, refuse: bool = False, more: bool = False) -> Work[str]:
+    """A unit that is one statement if the name is new, on PostgreSQL; else several."""
+    if rows := (yield units.ADD_AT_ONCE(name=name)):
+        yield Hint("workers", rows[0][0])
+        if more:
+            yield units.BUMP(of_id=rows[0][0])
+        return "at once"
+    yield units.UPSERT(name=name, info="step by step")
+    ((workerid, _),) = yield units.UPSERT(name=name, info="step by step")
+    yield Hint("workers", workerid)
+    if refuse:
+        raise Refused(name)
+    return "step by step"
+
+
+async def test_a_unit_with_a_shortcut(store: Store, told: list[Hint]) -> None:
+    names = [f"w{number}" for number in range(20)]
+    ways = await asyncio.gather(*(store.run(add_shortly(name)) for name in names))
+    assert set(ways) == {"at once" if store.dialect == POSTGRESQL else "step by step"}
+    assert await store.fetch(sa.select(workers.c.version)) == [(1,)] * 20
+    assert len(set(told)) == len(told) == 20
+
+
+async def test_a_shortcut_that_is_none(store: Store) -> None:
+    """Then the unit is as any other: it happens as a whole or not at all, beside those that are short."""
+    workerid = await store.run(units.add("old"))
+    asked = [add_shortly("old", refuse=True), *(add_shortly(f"w{number}") for number in range(10))]
+    ended = await asyncio.gather(*(store.run(each) for each in asked * 3), return_exceptions=True)
+    assert sum(isinstance(each, Refused) for each in ended) == 3
+    assert await store.read(units.version_of(workerid)) == 1
+    assert await store.run(add_shortly("old")) == "step by step"
+    assert await store.read(units.version_of(workerid)) == 3
+    assert len(await store.read(units.names())) == 11
+
+
+async def test_nothing_follows_a_shortcut(store: Store) -> None:
+    if store.dialect == POSTGRESQL:
+        with pytest.raises(TypeError, match="unit add_shortly yielded a statement after its shortcut"):
+            await store.run(add_shortly("one", more=True))
+    else:
+        assert await store.run(add_shortly("one", more=True)) == "step by step"
+    assert await store.read(units.names()) == ["one"]
 
 
 async def test_rows_are_tuples_of_plain_values(store: Store) -> None:

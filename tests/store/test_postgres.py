@@ -24,9 +24,10 @@ from buildwright.store.errors import (
 from buildwright.store.postgres import PostgresStore
 from buildwright.store.postgres_lanes import FAILURES
 from buildwright.store.schema import workers
-from buildwright.store.unit import Statement, Work, unit
+from buildwright.store.unit import Statement, Work, shortcut, unit
 from buildwright.store.urls import open_store
 from tests.store import units
+from tests.store.units import ADD_AT_ONCE
 from tests.support.postgres import Cluster
 from tests.support.stores import make_tables, started
 
@@ -185,9 +186,35 @@ async def test_a_lost_answer_to_a_commit_means_the_unit_runs_again(postgres_stor
         await store.stop()
 
 
+async def test_a_lost_answer_to_a_shortcut_means_the_unit_runs_again(postgres_store_url: str) -> None:
+    """A shortcut is its own commit: the second run finds that it happened, and goes step by step."""
+    async with doubtful(postgres_store_url, b"of one statement") as (url, cut):
+        store = open_store(url, Path("/"))
+        await store.start()
+        ways = []
+
+        @shortcut
+        def once() -> Work[str]:
+            if (yield ADD_AT_ONCE(name="of one statement")):
+                ways.append("at once")
+                return "at once"
+            ways.append("found")
+            [(_, version)] = yield units.UPSERT(name="of one statement", info="x")
+            return f"found {version}"
+
+        cut.set()
+        assert await store.run(once()) == "found 2"
+        assert ways == ["found"]
+        assert store.health.state == "ok"
+        await store.stop()
+
+
 @contextlib.asynccontextmanager
-async def doubtful(url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
-    """A way to the server that, once the event is set, forwards a COMMIT and keeps its answer back."""
+async def doubtful(url: str, word: bytes = b"COMMIT") -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A way to the server that, once the event is set, forwards a COMMIT and keeps its answer back.
+
+    ``word`` is what it knows the COMMIT by, or a statement that is committed by itself.
+    """
     cut = asyncio.Event()
     port = int(url.rpartition(":")[2].partition("/")[0])
     tasks: set[asyncio.Task[None]] = set()
@@ -207,7 +234,7 @@ async def doubtful(url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
         answering = asyncio.create_task(answers())
         try:
             while data := await reader.read(65536):
-                closing = cut.is_set() and b"COMMIT" in data
+                closing = cut.is_set() and word in data
                 back_writer.write(data)
                 if closing:
                     cut.clear()

@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from buildwright.store.schema import blobs, workers
-from buildwright.store.unit import Hint, Rows, Statement, Work, in_set, insert, unit
+from buildwright.store.unit import POSTGRESQL, Hint, Rows, Shortcut, Statement, Work, in_set, insert, unit
 
 ADD = Statement(
     "add worker",
@@ -58,6 +58,17 @@ STORE = Statement(
 )
 BLOB = Statement(
     "blob", lambda _dialect: sa.select(blobs.c.content).where(blobs.c.key == sa.bindparam("of_key"))
+)
+
+
+ADD_AT_ONCE = Shortcut(
+    "add worker and bump it",
+    lambda: (
+        insert(POSTGRESQL, workers)
+        .values(name=sa.bindparam("name"), version=1)
+        .on_conflict_do_nothing(index_elements=["name"])
+        .returning(workers.c.id)
+    ),
 )
 
 

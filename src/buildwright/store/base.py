@@ -244,6 +244,11 @@ def raise_bad_request(unit: Unit[Any], request: object) -> NoReturn:
     raise TypeError(f"unit {unit.name} yielded {request!r}: neither a statement nor a hint")
 
 
+def raise_after_shortcut(unit: Unit[Any]) -> NoReturn:
+    """A unit went on after the statement that did, and committed, all of it."""
+    raise TypeError(f"unit {unit.name} yielded a statement after its shortcut")
+
+
 def no_write(unit: Unit[Any], error: StoreReadOnly) -> StatementFailed:
     """A unit was given to ``read`` and writes."""
     return StatementFailed(

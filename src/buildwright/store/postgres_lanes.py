@@ -2,9 +2,10 @@
 
 A lane takes a job from its queue and doesn't let go of it before it has happened, was refused, or nobody
 waits for it any more: it replaces a lost connection, runs the unit again after a lost deadlock, and waits
-out a database that is away. The first statement opens the unit's transaction; while more jobs are waiting a
-lane ends it with ``COMMIT AND CHAIN``, which opens the next one and saves a round trip per unit. Statements
-are prepared once per connection.
+out a database that is away. The first statement opens the unit's transaction, unless it is a shortcut: that
+is committed by itself, and only if it gives no rows a transaction is opened for the steps. While more jobs
+are waiting a lane ends a transaction with ``COMMIT AND CHAIN``, which opens the next one and saves a round
+trip per unit. Statements are prepared once per connection.
 
 Callers never touch a connection: one that is cancelled leaves its unit to the lane, so that no half of a
 unit and no connection in an unknown state is left behind."""
@@ -21,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import structlog
 
-from buildwright.store.base import Job, close_quietly, no_write, raise_bad_request
+from buildwright.store.base import Job, close_quietly, no_write, raise_after_shortcut, raise_bad_request
 from buildwright.store.errors import StoreAway, StoreError, StoreReadOnly, from_postgres
-from buildwright.store.unit import POSTGRESQL, Bound, Hint, Many
+from buildwright.store.unit import POSTGRESQL, Bound, Hint, Many, Shortcut
 
 if TYPE_CHECKING:
     from buildwright.store.postgres import PostgresStore
@@ -78,6 +79,8 @@ class Lane:
         send = generator.send
         request: Any = None
         begin = self.transactions and not job.unit.single
+        short = begin and job.unit.shortcut and not self.begun  # the next statement may be a shortcut
+        taken = False
         try:
             request = send(None)
             while True:
@@ -90,7 +93,10 @@ class Lane:
                     continue
                 if kind is not Bound and kind is not Many:
                     raise_bad_request(job.unit, request)
-                if begin and not self.begun:
+                if taken:
+                    raise_after_shortcut(job.unit)
+                short = short and type(request.statement) is Shortcut
+                if begin and not self.begun and not short:
                     await connection.execute("BEGIN")
                     self.begun = True
                 compiled = request.statement.compiled(POSTGRESQL)
@@ -100,6 +106,7 @@ class Lane:
                     statement = await self.prepare(sql)
                 if kind is Bound:
                     rows = await statement.fetch(*compiled.arguments(request.params))
+                    taken, short = short and bool(rows), False
                     request = send([tuple(row) for row in rows])
                 elif len(request.params) == 1:  # without the implicit transaction of a batch
                     await statement.fetch(*compiled.arguments(request.params[0]))
@@ -217,7 +224,7 @@ class Lanes:
                 if lane.connection is None:
                     lane.connection = await store.connect(readonly=not self._transactions)
                 await lane.drive(job)
-                await lane.end("COMMIT", chain=bool(self._queue))
+                await lane.end("COMMIT", chain=self._chains())
             except StoreAway as error:
                 if not await store.wait_out(error):
                     job.error = store.stopped()
@@ -260,10 +267,17 @@ class Lanes:
             return None
         return typed
 
+    def _chains(self) -> bool:
+        """Whether the next unit wants a transaction from its first statement."""
+        if not self._queue:
+            return False
+        unit = self._queue[0].unit
+        return not (unit.single or unit.shortcut)
+
     async def _roll_back(self, lane: Lane) -> None:
         if lane.connection is None:
             return
         try:
-            await lane.end("ROLLBACK", chain=bool(self._queue))
+            await lane.end("ROLLBACK", chain=self._chains())
         except FAILURES:
             lane.drop()

@@ -25,6 +25,10 @@ the one refusal that every unit of the engine shares: the caller no longer owns 
 Statements are written once in SQLAlchemy Core and compiled once per dialect. Columns hold integers, text
 and bytes only, so no type processor stands between the drivers and the rows. Text is bound so that every
 database takes it (:mod:`buildwright.model.text`), wherever it comes from.
+
+A round trip to PostgreSQL costs more than most statements, and a transaction is two of them. So the units of
+a build's usual way begin with a :class:`Shortcut`: one statement that does all that the unit does, or
+nothing. It decides by the same conditions as the steps that follow it, and takes its rows in the same order.
 """
 
 from __future__ import annotations
@@ -149,6 +153,30 @@ class Statement:
         return f"<Statement {self.name}>"
 
 
+class Shortcut(Statement):
+    """A statement that does all of a unit's work and gives rows, or changes nothing and gives none.
+
+    After rows its unit yields hints alone; without them it goes on step by step, as on SQLite, where a step
+    is no round trip, no statement writes to several tables, and so none ever gives rows here.
+
+    ``build`` makes it of PostgreSQL's parts that write (``WITH ... AS (UPDATE ...)``). These see the rows as
+    they were when the statement began, whatever the others of them do, and one runs after another only if
+    it reads what that one gives: so each names the one before it, which is the order of the locks, and no
+    row is written by two. What is decided about a row is a condition of the part that locks it: a row that
+    was changed meanwhile is looked at anew. All that can refuse stands before the first part that writes.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, name: str, build: Callable[[], Executable]) -> None:
+        super().__init__(name, lambda dialect: build() if dialect == POSTGRESQL else _NEVER)
+
+
+_NEVER: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
+    sa.literal_column("0") == sa.literal_column("1")
+)
+
+
 class AdHoc(Statement):
     """A statement that was built for one call, with its values inside; ``in_()`` with a list is fine."""
 
@@ -182,7 +210,7 @@ Work = Generator[Request, Any, R]
 class Unit(Generic[R_co]):
     """A unit of work with its arguments; :meth:`start` gives a fresh generator for every run of it."""
 
-    __slots__ = ("_args", "_function", "_kwargs", "name", "single")
+    __slots__ = ("_args", "_function", "_kwargs", "name", "shortcut", "single")
 
     def __init__(
         self,
@@ -192,9 +220,11 @@ class Unit(Generic[R_co]):
         kwargs: Mapping[str, Any],
         *,
         single: bool = False,
+        shortcut: bool = False,
     ) -> None:
         self.name = name
         self.single = single
+        self.shortcut = shortcut
         self._function = function
         self._args = args
         self._kwargs = kwargs
@@ -242,6 +272,18 @@ def single(function: Callable[P, Work[R]]) -> Callable[P, Unit[R]]:
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Unit[R]:
         return Unit(name, work, args, kwargs, single=True)
+
+    return make
+
+
+def shortcut(function: Callable[P, Work[R]]) -> Callable[P, Unit[R]]:
+    """As :func:`unit`, for one whose first statement may be a :class:`Shortcut`: if that gives rows, it is
+    committed by itself, and another statement is a TypeError.
+    """
+
+    @functools.wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Unit[R]:
+        return Unit(function.__name__.strip("_"), function, args, kwargs, shortcut=True)
 
     return make
 
