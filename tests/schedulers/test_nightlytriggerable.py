@@ -13,7 +13,7 @@ from buildwright.store import schema
 from buildwright.store.base import Store
 from buildwright.store.unit import Work, unit
 from buildwright.store.units.buildsets import add_buildset
-from buildwright.store.units.claims import complete_request_work
+from buildwright.store.units.finishing import complete_request_work
 from buildwright.store.units.schedulers import enable
 from tests.schedulers.test_runner import BUILDERS, Master, rows
 from tests.support.clocks import ManualClock

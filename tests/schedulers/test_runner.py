@@ -28,7 +28,7 @@ from buildwright.store.unit import Hint, Work, unit
 from buildwright.store.units import leases
 from buildwright.store.units.buildsets import add_buildset
 from buildwright.store.units.changes import NewChange, add_changes
-from buildwright.store.units.claims import complete_request_work
+from buildwright.store.units.finishing import complete_request_work
 from buildwright.store.units.schedulers import enable
 from tests.support.clocks import ManualClock
 

@@ -20,8 +20,9 @@ from buildwright.store.unit import Unit
 from buildwright.store.units import leases
 from buildwright.store.units.attach import adopt, attach
 from buildwright.store.units.buildsets import add_buildset
-from buildwright.store.units.claims import Claimed, claim, finish_build_work
+from buildwright.store.units.claims import Claimed, claim
 from buildwright.store.units.engine import Fence, Operation, Part, write
+from buildwright.store.units.finishing import finish_build_work
 from buildwright.store.units.locks import COUNTING, EXCLUSIVE, Want, declare
 from buildwright.store.units.registry import BuilderRow, register
 from tests.support.interleave import Ended, Scene, meetings
@@ -53,6 +54,7 @@ class Build:
     number: int
     attempt: int
     fence: Fence
+    buildsetid: int | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ class World:
     ) -> Build:
         outcome = await self.store.run(self.claiming(requestid, builderid, fence, wants))
         assert isinstance(outcome, Claimed), outcome
-        return Build(outcome.buildid, requestid, outcome.number, outcome.attempt, fence)
+        buildsetid = (await self.request_row(requestid))["buildsetid"]
+        return Build(outcome.buildid, requestid, outcome.number, outcome.attempt, fence, buildsetid)
 
     async def running(self, *, builderid: int | None = None, wants: Sequence[Want] = ()) -> Build:
         """A build on a worker and a master of its own."""
@@ -239,6 +242,7 @@ def finish(build: Build, results: int = SUCCESS, *, lingering: bool = False, **m
             lingering=lingering,
             holds_locks=True,
             now_us=NOW,
+            buildsetid=build.buildsetid,
             **more,
         )
 

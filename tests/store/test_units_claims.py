@@ -19,12 +19,10 @@ from buildwright.store.base import Store
 from buildwright.store.unit import Fenced, Hint, unit
 from buildwright.store.units.changes import NewChange, add_changes
 from buildwright.store.units.claims import (
-    MAX_ATTEMPTS,
     Claimed,
     Gone,
     end_lingering,
     facts,
-    finish_build_work,
     pending_builders,
     say_builders_wait,
     say_request_waits,
@@ -35,6 +33,7 @@ from buildwright.store.units.claims import (
 from buildwright.store.units.collapse import collapse
 from buildwright.store.units.control import rebuild, set_priority, stop_build
 from buildwright.store.units.engine import Fence
+from buildwright.store.units.finishing import MAX_ATTEMPTS, finish_build_work
 from buildwright.store.units.schedulers import Wish, register
 from tests.store.scenes import NOW, Build, World
 

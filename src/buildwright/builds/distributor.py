@@ -354,11 +354,13 @@ class Distributor:
         chooses = builder.nextBuild is not None or self._choices.rule(builder) is not False
         most = len(builder.workernames) + (PAGE if chooses else PAGE_IN_ORDER)
         while True:
+            claimed = set(self._claimed)  # their claims may be over before the page that still shows them
             page = await self.services.store.read(waiting(builderid, most))
+            claimed |= self._claimed
             ready = [
                 request
                 for request in self._lock_waits.worth_trying(builderid, page.requests)
-                if request.requestid not in self._claimed and not self._pauses(request)
+                if request.requestid not in claimed and not self._pauses(request)
             ]
             if ready or len(page.requests) < most or most >= PAGE_MOST:
                 return Facts(ready, page.stamps, page.changes, page.patches)

@@ -15,8 +15,8 @@ from buildwright.logs.append import finish
 from buildwright.store import schema
 from buildwright.store.unit import Fenced, Hint, Statement, Work, unit
 from buildwright.store.units.attach import open_builds_work
-from buildwright.store.units.claims import finish_build_work
 from buildwright.store.units.engine import CLOSE_STEPS
+from buildwright.store.units.finishing import finish_build_work
 from buildwright.store.units.logs import finish_work, step_logs_work
 from buildwright.store.units.testresults import complete_sets_work
 

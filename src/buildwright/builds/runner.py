@@ -44,9 +44,9 @@ from buildwright.model.text import storable
 from buildwright.store.errors import StoreError
 from buildwright.store.unit import Fenced
 from buildwright.store.units.attach import StepRow
-from buildwright.store.units.claims import finish_build_work
 from buildwright.store.units.control import stop_of
 from buildwright.store.units.engine import PIN
+from buildwright.store.units.finishing import finish_build_work
 from buildwright.store.units.locks import Want
 from buildwright.store.units.rebuilding import Done
 
@@ -210,6 +210,7 @@ class BuildRunner:
                 holds_locks=self.assignment.holds_locks,
                 now_us=self.services.clock.now_us(),
                 max_attempts=self.services.max_attempts,
+                buildsetid=self.assignment.request.buildsetid,
             ),
             told=told.append,
         )

@@ -1,5 +1,5 @@
-"""From a request to a build and back: what waits, claiming, finishing an attempt, completing request and
-buildset.
+"""From a request to a build: what waits, claiming, stopping; :mod:`buildwright.store.units.finishing` is the
+way back.
 
 One order of row locks for all of these: worker, request, buildset, lock rows by id, builder. A claim is one
 unit: the worker's attachment is the claimer's, the request is unclaimed and not stopped, every build-level
@@ -18,13 +18,20 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from buildwright.model.results import CANCELLED, EXCEPTION, RETRY, SUCCESS, worst_status
+from buildwright.model.results import CANCELLED
 from buildwright.store import schema
-from buildwright.store.unit import Fenced, Hint, Statement, Work, in_set, unit
-from buildwright.store.units.buildsets import TELL_UPSTREAM_DONE
-from buildwright.store.units.locks import Want, acquire_work, free_request_work, leave_request_work
-
-MAX_ATTEMPTS = 5
+from buildwright.store.unit import (
+    Fenced,
+    Hint,
+    Shortcut,
+    Statement,
+    Work,
+    in_set,
+    shortcut,
+    unit,
+)
+from buildwright.store.units.finishing import complete_request_work
+from buildwright.store.units.locks import Want, acquire_work, free_request_work
 
 _r = schema.buildrequests.c
 _s = schema.buildsets.c
@@ -227,28 +234,28 @@ _PENDING_BUILDERS = Statement(
     ),
 )
 
+_ATTACHED = (
+    _w.id == sa.bindparam("of_workerid"),
+    _w.attachment == sa.bindparam("of_attachment"),
+    _w.masterid == sa.bindparam("of_masterid"),
+)
+_CLAIMABLE = (_r.complete == 0, _r.claimed_by.is_(None), _r.stop_results.is_(None))
+_TAKEN = {
+    "claimed_by": sa.bindparam("of_masterid"),
+    "claimed_at": sa.bindparam("now_us"),
+    "attempts": _r.attempts + 1,
+    "waits_for": "",
+    "version": _r.version + 1,
+}
 _HOLD_WORKER = Statement(
     "claims.hold_worker",
-    lambda _dialect: (
-        sa.select(_w.id)
-        .where(
-            _w.id == sa.bindparam("of_workerid"),
-            _w.attachment == sa.bindparam("of_attachment"),
-            _w.masterid == sa.bindparam("of_masterid"),
-        )
-        .with_for_update(read=True)
-    ),
+    lambda _dialect: sa.select(_w.id).where(*_ATTACHED).with_for_update(read=True),
 )
 _HOLD_REQUEST = Statement(
     "claims.hold_request",
     lambda _dialect: (
         sa.select(_r.attempts, _r.waits_for)
-        .where(
-            _r.id == sa.bindparam("requestid"),
-            _r.complete == 0,
-            _r.claimed_by.is_(None),
-            _r.stop_results.is_(None),
-        )
+        .where(_r.id == sa.bindparam("requestid"), *_CLAIMABLE)
         .with_for_update()
     ),
 )
@@ -271,17 +278,55 @@ _LINGERING = Statement(
 _TAKE_REQUEST = Statement(
     "claims.take_request",
     lambda _dialect: (
-        sa.update(schema.buildrequests)
-        .where(_r.id == sa.bindparam("requestid"))
-        .values(
-            claimed_by=sa.bindparam("masterid"),
-            claimed_at=sa.bindparam("now_us"),
-            attempts=_r.attempts + 1,
-            waits_for="",
-            version=_r.version + 1,
-        )
+        sa.update(schema.buildrequests).where(_r.id == sa.bindparam("requestid")).values(**_TAKEN)
     ),
 )
+
+
+def _claim_at_once() -> sa.sql.base.Executable:
+    """Of a request that nobody has tried, on a worker that is attached, without locks."""
+    worker = sa.select(_w.id).where(*_ATTACHED).with_for_update(read=True).cte("worker")
+    request = (
+        sa.update(schema.buildrequests)
+        .where(
+            _r.id == sa.bindparam("requestid"),
+            *_CLAIMABLE,
+            _r.attempts == 0,
+            _r.waits_for == sa.literal_column("''"),
+            sa.exists(sa.select(worker.c.id)),
+            sa.exists().where(schema.builders.c.id == sa.bindparam("builderid")),
+        )
+        .values(**_TAKEN)
+        .returning(_r.attempts)
+        .cte("request")
+    )
+    builder = (
+        sa.update(schema.builders)
+        .where(schema.builders.c.id == sa.bindparam("builderid"), sa.exists(sa.select(request.c.attempts)))
+        .values(next_number=schema.builders.c.next_number + 1)
+        .returning(schema.builders.c.next_number)
+        .cte("builder")
+    )
+    build = {
+        "number": builder.c.next_number - 1,
+        "builderid": sa.bindparam("builderid", type_=schema.Id),
+        "buildrequestid": sa.bindparam("requestid", type_=schema.Id),
+        "attempt": request.c.attempts,
+        "workerid": sa.bindparam("of_workerid", type_=schema.Id),
+        "masterid": sa.bindparam("of_masterid", type_=schema.Id),
+        "started_at": sa.bindparam("now_us", type_=schema.Big),
+        "state_string": sa.literal_column("'starting'"),
+        "fingerprint": sa.bindparam("fingerprint", type_=schema.Text),
+    }
+    return (
+        sa.insert(schema.builds)
+        .from_select([*build], sa.select(*build.values()).select_from(builder.join(request, sa.true())))
+        .returning(_b.id, _b.number, _b.attempt)
+    )
+
+
+_CLAIM_AT_ONCE = Shortcut("claims.claim_at_once", _claim_at_once)
+
 _SAY_WAITS = Statement(
     "claims.say_waits",
     lambda _dialect: (
@@ -363,7 +408,7 @@ def pending_builders(builderids: Sequence[int]) -> Work[list[tuple[int, int, int
     return list((yield _PENDING_BUILDERS(builderids=builderids)))
 
 
-@unit
+@shortcut
 def claim(
     *,
     requestid: int,
@@ -380,6 +425,20 @@ def claim(
     A master makes one claim of a request at a time, so a build of it that was started on this worker at this
     very instant is this claim's own, whose commit went unanswered.
     """
+    if not wants:
+        made = yield _CLAIM_AT_ONCE(
+            requestid=requestid,
+            builderid=builderid,
+            of_workerid=workerid,
+            of_attachment=attachment,
+            of_masterid=masterid,
+            fingerprint=fingerprint,
+            now_us=now_us,
+        )
+        if made:
+            claimed = Claimed(*made[0])
+            yield from _tell_claimed(requestid, claimed)
+            return claimed
     if not (yield _HOLD_WORKER(of_workerid=workerid, of_attachment=attachment, of_masterid=masterid)):
         raise Fenced("the worker is attached elsewhere")
     held = yield _HOLD_REQUEST(requestid=requestid)
@@ -398,7 +457,7 @@ def claim(
     elif waited:  # perhaps in a queue, when it tried a worker that wants locks
         yield from free_request_work(requestid)
     attempt = attempts + 1
-    yield _TAKE_REQUEST(requestid=requestid, masterid=masterid, now_us=now_us)
+    yield _TAKE_REQUEST(requestid=requestid, of_masterid=masterid, now_us=now_us)
     ((next_number,),) = yield _NUMBER(builderid=builderid)
     number = next_number - 1
     ((buildid,),) = yield _ADD_BUILD(
@@ -411,9 +470,14 @@ def claim(
         fingerprint=fingerprint,
         now_us=now_us,
     )
+    claimed = Claimed(buildid, number, attempt)
+    yield from _tell_claimed(requestid, claimed)
+    return claimed
+
+
+def _tell_claimed(requestid: int, claimed: Claimed) -> Work[None]:
     yield Hint("buildrequests", requestid, "claimed")
-    yield Hint("builds", buildid, "new")
-    return Claimed(buildid, number, attempt)
+    yield Hint("builds", claimed.buildid, "new")
 
 
 def _say(requestid: int, why: str) -> Work[None]:
@@ -442,186 +506,7 @@ def say_builders_wait(reasons: Mapping[int, str]) -> Work[None]:
             yield Hint("builders", builderid, "update")
 
 
-# -- finishing -------------------------------------------------------------------------------------------
-
-_HOLD_CLAIMED = Statement(
-    "claims.hold_claimed",
-    lambda _dialect: (
-        sa.select(_r.buildsetid, _r.attempts, _r.stop_results)
-        .where(_r.id == sa.bindparam("requestid"), _r.complete == 0)
-        .with_for_update()
-    ),
-)
-_FINISH_BUILD = Statement(
-    "claims.finish_build",
-    lambda _dialect: (
-        sa.update(schema.builds)
-        .where(_b.id == sa.bindparam("buildid"), _b.complete_at.is_(None))
-        .values(
-            complete_at=sa.bindparam("now_us"),
-            results=sa.bindparam("to_results"),
-            state_string=sa.bindparam("state"),
-            lingering=sa.bindparam("to_lingering"),
-        )
-        .returning(_b.id)
-    ),
-)
-_COMPLETE_REQUEST = Statement(
-    "claims.complete_request",
-    lambda _dialect: (
-        sa.update(schema.buildrequests)
-        .where(_r.id == sa.bindparam("requestid"))
-        .values(
-            complete=1,
-            complete_at=sa.bindparam("now_us"),
-            results=sa.bindparam("to_results"),
-            waits_for="",
-            version=_r.version + 1,
-        )
-    ),
-)
-_REQUEUE = Statement(
-    "claims.requeue",
-    lambda _dialect: (
-        sa.update(schema.buildrequests)
-        .where(_r.id == sa.bindparam("requestid"))
-        .values(claimed_by=None, claimed_at=None, waits_for=sa.bindparam("why"), version=_r.version + 1)
-    ),
-)
-_COMPLETE_SOLE = Statement(
-    "claims.complete_sole",
-    lambda _dialect: (
-        sa.update(schema.buildsets)
-        .where(
-            _s.id == sa.bindparam("buildsetid"),
-            _s.complete == 0,
-            ~sa.exists().where(
-                _r.buildsetid == sa.bindparam("of_buildsetid"), _r.id != sa.bindparam("requestid")
-            ),
-        )
-        .values(
-            complete=1,
-            complete_at=sa.bindparam("now_us"),
-            results=sa.bindparam("to_results"),
-            version=_s.version + 1,
-        )
-        .returning(_s.schedulerid)
-    ),
-)
-_HOLD_BUILDSET = Statement(
-    "claims.hold_buildset",
-    lambda _dialect: (
-        sa.select(_s.schedulerid)
-        .where(_s.id == sa.bindparam("buildsetid"), _s.complete == 0)
-        .with_for_update()
-    ),
-)
-_SIBLINGS = Statement(
-    "claims.siblings",
-    lambda _dialect: sa.select(_r.complete, _r.results).where(_r.buildsetid == sa.bindparam("of_buildsetid")),
-)
-_COMPLETE_BUILDSET = Statement(
-    "claims.complete_buildset",
-    lambda _dialect: (
-        sa.update(schema.buildsets)
-        .where(_s.id == sa.bindparam("buildsetid"))
-        .values(
-            complete=1,
-            complete_at=sa.bindparam("now_us"),
-            results=sa.bindparam("to_results"),
-            version=_s.version + 1,
-        )
-    ),
-)
-
-
-def complete_request_work(requestid: int, buildsetid: int, results: int, now_us: int) -> Work[None]:
-    """Complete a request whose row the unit has locked, and its buildset when it was the last one open."""
-    yield _COMPLETE_REQUEST(requestid=requestid, now_us=now_us, to_results=results)
-    yield Hint("buildrequests", requestid, "complete")
-    # Requests come only with their buildset: one that is alone there stays so.
-    sole = yield _COMPLETE_SOLE(
-        buildsetid=buildsetid,
-        of_buildsetid=buildsetid,
-        requestid=requestid,
-        now_us=now_us,
-        to_results=worst_status(SUCCESS, results),
-    )
-    if sole:
-        yield from _buildset_completed(buildsetid, sole[0][0])
-        return
-    # The buildset's row is locked before the count: of two last requests finishing at once, the second sees
-    # both.
-    held = yield _HOLD_BUILDSET(buildsetid=buildsetid)
-    if not held:
-        return
-    siblings = yield _SIBLINGS(of_buildsetid=buildsetid)
-    if not all(complete for complete, _ in siblings):
-        return
-    overall = SUCCESS
-    for _, result in siblings:
-        overall = worst_status(overall, result)
-    yield _COMPLETE_BUILDSET(buildsetid=buildsetid, now_us=now_us, to_results=overall)
-    yield from _buildset_completed(buildsetid, held[0][0])
-
-
-def _buildset_completed(buildsetid: int, schedulerid: int | None) -> Work[None]:
-    if schedulerid is not None:
-        yield TELL_UPSTREAM_DONE(upstreamid=schedulerid, buildsetid=buildsetid)
-    yield Hint("buildsets", buildsetid, "complete")
-
-
-def finish_build_work(
-    *,
-    buildid: int,
-    requestid: int,
-    results: int,
-    state_string: str,
-    lingering: bool,
-    holds_locks: bool,
-    now_us: int,
-    max_attempts: int = MAX_ATTEMPTS,
-) -> Work[int | None]:
-    """Finish an attempt: build, request, buildset. Gives the stored results, or None when it was finished
-    before.
-
-    RETRY queues the request again, unless it was stopped (then CANCELLED) or has had its attempts
-    (EXCEPTION). A lingering attempt (its commands may still run) keeps slot and locks until
-    :func:`end_lingering`; what its steps only waited for it leaves.
-    """
-    held = yield _HOLD_CLAIMED(requestid=requestid)
-    if not held:
-        return None
-    buildsetid, attempts, stop_results = held[0]
-    again = False
-    if results == RETRY:
-        if stop_results is not None:
-            results, state_string = stop_results, "cancelled"
-        elif attempts >= max_attempts:
-            results = EXCEPTION
-            state_string = f"{state_string} (given up after {attempts} attempts)"
-        else:
-            again = True
-    finished = yield _FINISH_BUILD(
-        buildid=buildid, now_us=now_us, to_results=results, state=state_string, to_lingering=int(lingering)
-    )
-    if not finished:
-        return None
-    if again:
-        why = f"attempt {attempts} ended: {state_string}"
-        if lingering:
-            why += "; the next begins when its commands are known dead"
-        yield _REQUEUE(requestid=requestid, why=why)
-        yield Hint("buildrequests", requestid, "unclaimed")
-    else:
-        yield from complete_request_work(requestid, buildsetid, results, now_us)
-    if holds_locks and lingering:
-        yield from leave_request_work(requestid)
-    elif holds_locks:
-        yield from free_request_work(requestid)
-    yield Hint("builds", buildid, "finished")
-    return results
-
+# -- lingering ------------------------------------------------------------------------------------------
 
 _END_LINGERING = Statement(
     "claims.end_lingering",

@@ -21,7 +21,8 @@ import sqlalchemy as sa
 from buildwright.model.results import SKIPPED
 from buildwright.store import schema
 from buildwright.store.unit import Hint, Statement, Work, in_set, unit
-from buildwright.store.units.claims import complete_request_work, free_waiting_work
+from buildwright.store.units.claims import free_waiting_work
+from buildwright.store.units.finishing import complete_request_work
 
 _buildsets = schema.buildsets
 _requests = schema.buildrequests
