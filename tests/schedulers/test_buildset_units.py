@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from buildwright.model.results import SKIPPED, SUCCESS
@@ -14,7 +15,7 @@ from buildwright.store.units.buildsets import add_buildset
 from buildwright.store.units.changes import NewChange, add_changes
 from buildwright.store.units.claims import stop_request
 from buildwright.store.units.collapse import collapse, waiting_requests
-from buildwright.store.units.schedulers import Wish, register
+from buildwright.store.units.schedulers import Wish, enable, register, start
 
 NOW = 1_750_000_000_000_000
 
@@ -110,6 +111,86 @@ async def test_a_key_adds_once_also_at_the_same_time(stores: list[Store]) -> Non
     assert all(answer == answers[0] for answer in answers)
     assert set(answers[0][1]) == {1, 2}
     assert len(await rows(stores[0], schema.buildsets)) == 1
+
+
+def asked(**more: Any) -> dict[str, Any]:
+    """As somebody asks a scheduler for one builder's build."""
+    properties = {"owner": ["me", "Force Build Form"]}
+    return {
+        "sourcestamps": [stamp()],
+        "builderids": [7],
+        "reason": "because",
+        "properties": properties,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"external_idstring": "job 7", "priority": {7: 3}},
+        {"sourcestamps": [stamp(codebase="a"), stamp(codebase="b")], "priority": 5},
+        {"sourcestamps": []},
+        {"waited_for": True, "parent_buildid": 3, "parent_relationship": "Triggered from"},
+        {"rebuilt_buildid": 4},
+    ],
+)
+async def test_what_is_started_is_the_same_whether_its_stamps_are_known(
+    store: Store, more: dict[str, Any]
+) -> None:
+    """All in one statement, where that can be, or step by step."""
+    ids = await store.run(register([Wish("force")]))
+    told: list[Hint] = []
+    store.on_hints = told.extend
+    started = [await store.run(start(ids["force"], asked(**more), NOW)) for _ in range(2)]
+    assert None not in started
+    first, second = [each for each in started if each is not None]
+    for table, column, one, two in (
+        (schema.buildsets, "id", first[0], second[0]),
+        (schema.buildrequests, "buildsetid", first[0], second[0]),
+        (schema.buildset_sourcestamps, "buildsetid", first[0], second[0]),
+    ):
+        kept = [
+            [
+                {name: value for name, value in row.items() if name not in ("id", "buildsetid")}
+                for row in await rows(store, table)
+                if row[column] == which
+            ]
+            for which in (one, two)
+        ]
+        assert kept[0] == kept[1]
+        assert len(kept[0]) == (len(more.get("sourcestamps", [1])) if "sourcestampid" in table.columns else 1)
+    assert [each["id"] for each in await rows(store, schema.buildrequests)] == [first[1][7], second[1][7]]
+    assert told == [
+        hint
+        for buildsetid, requests in (first, second)
+        for hint in (Hint("buildsets", buildsetid, "new"), Hint("buildrequests", requests[7], "new"))
+    ]
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_what_is_started_under_a_key_is_started_once(stores: list[Store], known: bool) -> None:
+    """P1: a repetition gets the first one's answer, also one at the same time or of another kind."""
+    ids = await stores[0].run(register([Wish("force")]))
+    if known:
+        await stores[0].run(add_buildset(sourcestamps=[stamp()], builderids=[], now_us=NOW))
+    answers = await asyncio.gather(
+        *(stores[n % 2].run(start(ids["force"], asked(key="force:k1"), NOW)) for n in range(8))
+    )
+    answers += [await stores[1].run(add_buildset(now_us=NOW, **asked(key="force:k1")))]
+    assert answers[0] is not None
+    assert all(answer == answers[0] for answer in answers)
+    assert [answers[0][1][7]] == [each["id"] for each in await rows(stores[0], schema.buildrequests)]
+
+
+async def test_a_disabled_scheduler_starts_nothing(store: Store) -> None:
+    ids = await store.run(register([Wish("force")]))
+    await store.run(add_buildset(sourcestamps=[stamp()], builderids=[], now_us=NOW))
+    await store.run(enable(ids["force"], enabled=False))
+    assert await store.run(start(ids["force"], asked(), NOW)) is None
+    assert await rows(store, schema.buildrequests) == []
+    assert await rows(store, schema.idempotency) == []
 
 
 async def test_a_buildset_without_builders_is_complete_and_told_downstream(store: Store) -> None:

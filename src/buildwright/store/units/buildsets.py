@@ -8,6 +8,9 @@ A caller that may repeat itself (an API call, a triggered step that is replayed)
 call writes its result beside the key; a repetition, also one that runs at the same time, gets that result
 and adds nothing. Keys outlive what they started.
 
+What somebody asks a scheduler for is mostly one builder, of source stamps that are stored: one statement adds
+that.
+
 A buildset without builders is complete at once, with SUCCESS, and the schedulers that wait for such are
 told.
 """
@@ -23,8 +26,8 @@ import sqlalchemy as sa
 from buildwright.model.results import SUCCESS
 from buildwright.model.text import encode_json
 from buildwright.store import schema
-from buildwright.store.unit import Hint, Statement, Work, insert, unit
-from buildwright.store.units.sourcestamps import Stamp, sourcestamp_ids
+from buildwright.store.unit import POSTGRESQL, Hint, Shortcut, Statement, Work, in_set, insert, unit
+from buildwright.store.units.sourcestamps import Stamp, sourcestamp_ids, stamp_hash
 
 _buildsets = schema.buildsets
 _requests = schema.buildrequests
@@ -107,6 +110,88 @@ TELL_UPSTREAM_DONE = Statement(
     ),
 )
 
+
+def _start_at_once() -> sa.sql.base.Executable:
+    """For an enabled scheduler: one request, from stamps that are stored, under a key that is new.
+
+    The ids are taken first, because the key's row holds them.
+    """
+    when = sa.bindparam("now_us", type_=schema.Big)
+    scheduler = (
+        sa.select(schema.schedulers.c.id)
+        .where(schema.schedulers.c.id == sa.bindparam("schedulerid"), schema.schedulers.c.enabled != 0)
+        .with_for_update(read=True)
+        .cte("scheduler")
+    )
+    stamps = (
+        sa.select(schema.sourcestamps.c.id)
+        .where(in_set(schema.sourcestamps.c.ss_hash, "hashes")(POSTGRESQL))
+        .cte("stamps")
+    )
+    known = sa.select(sa.func.count()).select_from(stamps).scalar_subquery()
+    ids = (
+        sa.select(_next(_buildsets).label("buildset"), _next(_requests).label("request"))
+        .select_from(scheduler)
+        .where(known == sa.bindparam("stamps", type_=schema.Big))
+        .cte("ids")
+        .prefix_with("MATERIALIZED")
+    )
+    builderid = sa.bindparam("builderid", type_=schema.Id)
+    result = sa.func.format('[%s,{"%s":%s}]', ids.c.buildset, builderid, ids.c.request, type_=schema.Text)
+    key = (
+        insert(POSTGRESQL, _keys)
+        .from_select(
+            ["key", "result", "created_at"],
+            sa.select(sa.bindparam("key", type_=schema.Text), result, when).select_from(ids),
+        )
+        .on_conflict_do_nothing(index_elements=["key"])
+        .returning(_keys.c.key)
+        .cte("key")
+    )
+    buildset = {
+        "id": ids.c.buildset,
+        "external_idstring": sa.bindparam("external_idstring", type_=schema.Text),
+        "reason": sa.bindparam("reason", type_=schema.Text),
+        "schedulerid": sa.bindparam("schedulerid", type_=schema.Id),
+        "submitted_at": when,
+        "properties": sa.bindparam("properties", type_=schema.Text),
+    }
+    added = (
+        sa.insert(_buildsets)
+        .from_select([*buildset], sa.select(*buildset.values()).select_from(ids.join(key, sa.true())))
+        .returning(_buildsets.c.id)
+        .cte("added")
+    )
+    sources = (
+        sa.insert(_sources)
+        .from_select(
+            ["buildsetid", "sourcestampid"],
+            sa.select(added.c.id, stamps.c.id).select_from(added.join(stamps, sa.true())),
+        )
+        .cte("sources")
+    )
+    request = {
+        "id": ids.c.request,
+        "buildsetid": added.c.id,
+        "builderid": builderid,
+        "priority": sa.bindparam("priority", type_=schema.Int),
+        "submitted_at": when,
+    }
+    return (
+        sa.insert(_requests)
+        .from_select([*request], sa.select(*request.values()).select_from(ids.join(added, sa.true())))
+        .returning(_requests.c.buildsetid, _requests.c.id)
+        .add_cte(sources)
+    )
+
+
+def _next(table: sa.Table) -> sa.ColumnElement[int]:
+    """The next id of a table."""
+    return sa.func.nextval(sa.func.pg_get_serial_sequence(table.name, "id"), type_=schema.Id)
+
+
+START_AT_ONCE = Shortcut("start_at_once", _start_at_once)
+
 Added = tuple[int, dict[int, int]]
 """The buildset's id, and each builder's id with its request's."""
 
@@ -182,6 +267,47 @@ def add_buildset_work(
     if key is not None:
         yield KEEP_RESULT(which=key, result=msgspec.json.encode([buildsetid, requests]).decode())
     return buildsetid, requests
+
+
+def start_at_once_work(
+    *,
+    sourcestamps: Sequence[Stamp | int],
+    builderids: Iterable[int],
+    now_us: int,
+    schedulerid: int,
+    key: str,
+    reason: str = "",
+    properties: Mapping[str, Sequence[Any]] | str = "{}",
+    external_idstring: str | None = None,
+    priority: int | Mapping[int, int] = 0,
+    changeids: Iterable[int] = (),
+    **more: Any,
+) -> Work[Added | None]:
+    """Part of a unit, its first: as :func:`add_buildset_work` for an enabled scheduler; None: it must be."""
+    builders = [*builderids]
+    stamps = [stamp for stamp in sourcestamps if not isinstance(stamp, int)]
+    if len(builders) != 1 or len(stamps) != len(sourcestamps) or [*changeids] or any(more.values()):
+        return None
+    (builderid,) = builders
+    hashes = {stamp_hash(stamp) for stamp in stamps}
+    rows = yield START_AT_ONCE(
+        schedulerid=schedulerid,
+        hashes=sorted(hashes),
+        stamps=len(hashes),
+        key=key,
+        now_us=now_us,
+        external_idstring=external_idstring,
+        reason=reason,
+        properties=encode_properties(properties),
+        builderid=builderid,
+        priority=priority if isinstance(priority, int) else priority.get(builderid, 0),
+    )
+    if not rows:
+        return None
+    ((buildsetid, requestid),) = rows
+    yield Hint("buildsets", buildsetid, "new")
+    yield Hint("buildrequests", requestid, "new")
+    return buildsetid, {builderid: requestid}
 
 
 def _result(text: str) -> Added:

@@ -25,8 +25,8 @@ import msgspec
 import sqlalchemy as sa
 
 from buildwright.store import schema
-from buildwright.store.unit import Hint, Statement, Unit, Work, in_set, insert, unit
-from buildwright.store.units.buildsets import Added, add_buildset_work
+from buildwright.store.unit import Hint, Statement, Unit, Work, in_set, insert, shortcut, unit
+from buildwright.store.units.buildsets import Added, add_buildset_work, start_at_once_work
 
 _schedulers = schema.schedulers
 _inbox = schema.scheduler_changes
@@ -348,8 +348,11 @@ def start(schedulerid: int, buildset: Mapping[str, Any], now_us: int) -> Unit[Ad
     return _start(schedulerid, {**buildset, "key": key}, now_us)
 
 
-@unit
+@shortcut
 def _start(schedulerid: int, buildset: Mapping[str, Any], now_us: int) -> Work[Added | None]:
+    added = yield from start_at_once_work(schedulerid=schedulerid, now_us=now_us, **buildset)
+    if added is not None:
+        return added
     rows = yield HOLD(of=schedulerid)
     if not rows or not rows[0][0]:
         return None
