@@ -25,9 +25,11 @@ from buildwright.store.units.engine import (
     NEXT_TRY,
     NOTE,
     NOTE_ADDED_STEPS,
+    SAY_STEP_STATE,
     SETTLE,
     START_STEP,
     Fence,
+    Operation,
     Part,
 )
 from buildwright.store.units.logs import LogState, add_log_work, append_work
@@ -38,6 +40,9 @@ from tests.store.scenes import NOW, Build, World, exclusive
 @pytest.fixture
 def world(store: Store) -> World:
     return World.on(store)
+
+
+OF_A_STEP = (schema.steps, schema.logs, schema.journal)
 
 
 def start_step(build: Build, stepid: int, number: int = 0) -> Any:
@@ -71,6 +76,13 @@ def note(stepid: int, seq: int, of_try: int = 0) -> Any:
     )
 
 
+def begin_step(build: Build, stepid: int) -> list[Operation]:
+    """What a step that is a command begins with."""
+    log = Part(add_log_work, (stepid, stepid, "stdio", "stdio", "s"))
+    told = Hint("steps", stepid, "started")
+    return [start_step(build, stepid), told, log, note(stepid, 0)]
+
+
 # -- the fence --------------------------------------------------------------------------------------------
 
 
@@ -78,10 +90,11 @@ async def test_a_write_with_an_old_attachment_is_refused(world: World) -> None:
     """P3: also by the same master, when the worker has attached to it again."""
     build = await world.running()
     old = world.writing(build, start_step(build, 1), state="written")
+    old_step = world.writing(build, *begin_step(build, 1), state="written")
     master = await world.master()
     await world.attached(build.fence.workerid, master)
     before = (await world.builds_of(build.requestid), await world.rows(schema.steps))
-    for late in (old, world.finishing(build)):
+    for late in (old, old_step, world.finishing(build)):
         with pytest.raises(Fenced):
             await world.store.run(late)
     assert (await world.builds_of(build.requestid), await world.rows(schema.steps)) == before
@@ -98,6 +111,33 @@ async def test_a_write_that_is_run_again_changes_nothing(world: World) -> None:
     before = [await world.rows(table) for table in (schema.builds, schema.steps, schema.journal)]
     assert await world.store.run(write) == []
     assert [await world.rows(table) for table in (schema.builds, schema.steps, schema.journal)] == before
+
+
+async def test_a_begun_step_that_is_run_again_changes_nothing(world: World) -> None:
+    """P10"""
+    build = await world.running()
+    told: list[Hint] = []
+    world.store.on_hints = told.extend
+    begin = world.writing(build, *begin_step(build, 1), state="building", properties="{}")
+    assert len(await world.store.run(begin)) == 1
+    assert sorted(told) == [Hint("logs", 1, "new"), Hint("steps", 1, "started")]
+    before = [await world.rows(table) for table in (schema.builds, *OF_A_STEP)]
+    assert await world.store.run(begin) == []
+    assert [await world.rows(table) for table in (schema.builds, *OF_A_STEP)] == before
+    assert (before[0][-1]["state_string"], before[0][-1]["version"]) == ("building", 1)
+
+
+async def test_a_step_begins_the_same_also_with_more_to_write(world: World) -> None:
+    """In one statement, where that can be, or step by step."""
+    for stepid, more in ((1, []), (2, [SAY_STEP_STATE(stepid=2, state="starting")])):
+        build = await world.running()
+        await world.store.run(world.writing(build, *begin_step(build, stepid), *more))
+    for table in OF_A_STEP:
+        one, two = (
+            {name: value for name, value in row.items() if name not in ("id", "stepid", "buildid")}
+            for row in await world.rows(table)
+        )
+        assert one == two
 
 
 async def test_a_finish_that_is_run_again_changes_nothing(world: World) -> None:

@@ -27,6 +27,7 @@ from buildwright.store.units import (
     claims,
     collapse,
     control,
+    finishing,
     history,
     leases,
     locks,
@@ -40,7 +41,7 @@ from buildwright.store.units import (
 )
 from buildwright.store.units.builddata import SET_BUILD_DATA
 from buildwright.store.units.buildsets import add_buildset
-from buildwright.store.units.engine import FORGET_JOURNAL, Fence, Part, write
+from buildwright.store.units.engine import FORGET_JOURNAL, NOTE, START_STEP, Fence, Operation, Part, write
 from tests.support.fill import Size, fill_postgres, fill_sqlite, make_sqlite
 from tests.support.postgres import Cluster
 from tests.support.stores import postgres_with_tables
@@ -105,10 +106,10 @@ def claim(requestid: int, wants: Sequence[locks.Want] = ()) -> Unit[Any]:
 
 
 @unit
-def finish(results: int) -> Work[None]:
+def finish(results: int, buildsetid: int | None = None) -> Work[None]:
     """The last build of the history, which runs."""
     part = Part(
-        lambda: claims.finish_build_work(
+        lambda: finishing.finish_build_work(
             buildid=LAST,
             requestid=LAST,
             results=results,
@@ -116,12 +117,27 @@ def finish(results: int) -> Work[None]:
             lingering=False,
             holds_locks=True,
             now_us=NOW,
+            buildsetid=buildsetid,
         ),
         (),
     )
     ((workerid,),) = yield WORKER_OF(of_build=LAST)
     fence = Fence(workerid, 0, 1)
     yield from write(LAST, 0, fence, [part, FORGET_JOURNAL(of_stepid=LAST * 10)]).start()
+
+
+@unit
+def begin_step() -> Work[None]:
+    ((workerid,),) = yield WORKER_OF(of_build=LAST)
+    stepid = 10**9
+    row = {"buildid": LAST, "number": 99, "name": "new", "state": "", "fingerprint": "", "arguments": b""}
+    entry = {"of_try": 0, "seq": 0, "kind": "command", "fingerprint": "", "done": 0, "outcome": None}
+    operations: list[Operation] = [
+        START_STEP(stepid=stepid, now_us=NOW, locks_acquired_at=NOW, **row),
+        Part(logs.add_log_work, (stepid, stepid, "stdio", "stdio", "s")),
+        NOTE(stepid=stepid, logid=stepid, **entry),
+    ]
+    yield from write(LAST, 0, Fence(workerid, 0, 1), operations, state="building").start()
 
 
 @unit
@@ -174,7 +190,10 @@ UNITS: dict[str, Callable[[], Unit[Any]]] = {
     "claim": lambda: claim(WAITS),
     "claim with locks": claim_with_locks,
     "finish": lambda: finish(0),
+    "finish with its buildset": lambda: finish(0, LAST),
     "finish with retry": lambda: finish(5),
+    "begin a step": begin_step,
+    "start": lambda: schedulers.start(1, {"sourcestamps": [{"revision": "new"}], "builderids": [1]}, NOW),
     "lose": lose,
     "results of tests": results_of_tests,
     "end lingering": lambda: claims.end_lingering(LAST),

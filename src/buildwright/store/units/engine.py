@@ -11,14 +11,15 @@ Fenced.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from buildwright.model.results import RETRY
 from buildwright.store import schema
-from buildwright.store.unit import Bound, Fenced, Hint, Many, Statement, Work, insert, unit
+from buildwright.store.unit import Bound, Fenced, Hint, Many, Shortcut, Statement, Work, insert, shortcut
+from buildwright.store.units.logs import add_log_work
 
 _b = schema.builds.c
 _w = schema.workers.c
@@ -47,9 +48,9 @@ class Part(NamedTuple):
 
 Operation = Bound | Many | Hint | Part
 
-_PASS = Statement(
-    "engine.pass_fence",
-    lambda _dialect: (
+
+def _pass() -> sa.Update:
+    return (
         sa.update(schema.builds)
         .where(
             _b.id == sa.bindparam("buildid"),
@@ -70,9 +71,68 @@ _PASS = Statement(
             state_string=sa.func.coalesce(sa.bindparam("state", type_=sa.Text), _b.state_string),
             properties=sa.func.coalesce(sa.bindparam("said_properties", type_=sa.Text), _b.properties),
         )
-        .returning(_b.id)
-    ),
-)
+    )
+
+
+_PASS = Statement("engine.pass_fence", lambda _dialect: _pass().returning(_b.id))
+_STEP = {
+    "id": "stepid",
+    "buildid": "buildid",
+    "number": "number",
+    "name": "name",
+    "started_at": "now_us",
+    "locks_acquired_at": "locks_acquired_at",
+    "state_string": "state",
+    "fingerprint": "fingerprint",
+    "arguments": "arguments",
+}
+_ENTRY_OF = {
+    "stepid": "stepid",
+    "try": "of_try",
+    "seq": "seq",
+    "kind": "kind",
+    "fingerprint": "fingerprint",
+    "logid": "logid",
+    "done": "done",
+    "outcome": "outcome",
+}
+_LOG = ("id", "stepid", "name", "slug", "type")
+
+
+def _begin_step() -> sa.Select[Any]:
+    passed = _pass().returning(_b.id).cte("passed")
+
+    def row(table: sa.Table, prefix: str, names: Mapping[str, str]) -> sa.CTE:
+        values = [
+            sa.bindparam(f"{prefix}_{name}", type_=table.c[column].type) for column, name in names.items()
+        ]
+        added = sa.insert(table).from_select([*names], sa.select(*values).select_from(passed))
+        return added.cte(f"added_{prefix}")
+
+    return sa.select(passed.c.id).add_cte(
+        row(schema.steps, "step", _STEP),
+        row(schema.logs, "log", {name: name for name in _LOG}),
+        row(schema.journal, "entry", _ENTRY_OF),
+    )
+
+
+_BEGIN_STEP = Shortcut("engine.begin_step", _begin_step)
+
+
+def _begun_step(operations: Sequence[Operation]) -> dict[str, Any] | None:
+    """The shortcut's values, if the operations are what a step that is a command begins with."""
+    match [operation for operation in operations if type(operation) is not Hint]:
+        case [
+            Bound(statement=step, params=of_step),
+            Part(function=function, args=args, told=None),
+            Bound(statement=note, params=of_entry),
+        ] if step is START_STEP and function is add_log_work and note is NOTE:
+            found = {f"step_{name}": value for name, value in of_step.items()}
+            found |= {f"log_{name}": value for name, value in zip(_LOG, args, strict=True)}
+            return found | {f"entry_{name}": value for name, value in of_entry.items()}
+    return None
+
+
 _WRITTEN = Statement(
     "engine.written",
     lambda _dialect: (
@@ -89,7 +149,7 @@ _WRITTEN = Statement(
 )
 
 
-@unit
+@shortcut
 def write(
     buildid: int,
     version: int,
@@ -102,15 +162,20 @@ def write(
     """Write all operations of a build, from ``version`` to ``version + 1``; gives its parts' results.
 
     A new state string and properties of the build itself go with the fence, which writes its row anyway.
+    What a build's first step begins with is a shortcut: its row, its log, and its command's in the journal.
     """
     owner = {
         "of_workerid": fence.workerid,
         "of_attachment": fence.attachment,
         "of_masterid": fence.masterid,
     }
-    passed = yield _PASS(
-        buildid=buildid, at_version=version, state=state, said_properties=properties, **owner
-    )
+    fence_of = {"buildid": buildid, "at_version": version, "state": state, "said_properties": properties}
+    begun = _begun_step(operations)
+    if begun is not None and (yield _BEGIN_STEP(**fence_of, **owner, **begun)):
+        yield from (operation for operation in operations if isinstance(operation, Hint))
+        yield Hint("logs", begun["log_id"], "new")
+        return [None]
+    passed = yield _PASS(**fence_of, **owner)
     if not passed:
         if (yield _WRITTEN(buildid=buildid, to_version=version + 1, **owner)):
             return []
@@ -143,15 +208,7 @@ ADD_LOCKS_DURATION = Statement(
 START_STEP = Statement(
     "engine.start_step",
     lambda _dialect: sa.insert(schema.steps).values(
-        id=sa.bindparam("stepid"),
-        buildid=sa.bindparam("buildid"),
-        number=sa.bindparam("number"),
-        name=sa.bindparam("name"),
-        started_at=sa.bindparam("now_us"),
-        locks_acquired_at=sa.bindparam("locks_acquired_at"),
-        state_string=sa.bindparam("state"),
-        fingerprint=sa.bindparam("fingerprint"),
-        arguments=sa.bindparam("arguments"),
+        {column: sa.bindparam(name) for column, name in _STEP.items()}
     ),
 )
 LOCKS_ACQUIRED = Statement(
@@ -224,16 +281,7 @@ FINISH_STEP = Statement(
 NOTE = Statement(
     "engine.journal",
     lambda dialect: insert(dialect, schema.journal).values(
-        {
-            "stepid": sa.bindparam("stepid"),
-            "try": sa.bindparam("of_try"),
-            "seq": sa.bindparam("seq"),
-            "kind": sa.bindparam("kind"),
-            "fingerprint": sa.bindparam("fingerprint"),
-            "logid": sa.bindparam("logid"),
-            "done": sa.bindparam("done"),
-            "outcome": sa.bindparam("outcome"),
-        }
+        {column: sa.bindparam(name) for column, name in _ENTRY_OF.items()}
     ),
 )
 _ENTRY = (
