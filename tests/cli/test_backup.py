@@ -50,7 +50,7 @@ def test_what_comes_back_is_what_there_was(
     told = succeeded("backup", backup, "--basedir", master.basedir, "--json").json
     assert (told["sealed_logs"], told["lost_logs"]) == (1, 0)
     assert "is there already" in failed("backup", backup, "--basedir", master.basedir)
-    assert "1 sealed logs" in succeeded("restore", backup, "--check").out
+    assert "1 log file and the configuration" in succeeded("restore", backup, "--check").out
     restored = tmp_path / "restored"
     if told["database"] == "sqlite":
         succeeded("restore", backup, restored)

@@ -11,20 +11,26 @@ def test_what_would_go_is_told_and_goes(master: Master) -> None:
     for builder in ("green", "green", "green", "colours"):
         buildwright("force", builder, "--follow", "--url", master.url)
     untouched = succeeded("cleanup", "--dry-run", cwd=master.basedir)
-    assert "There is nothing beyond it." in untouched.out
+    assert (
+        "What is kept: logs for 365 days; build data, builds, changes and the audit for ever; "
+        in untouched.out
+    )
+    assert "There is nothing else, so nothing to remove." in untouched.out
     master.configure(CONFIG + RULE)  # the running master doesn't know
     told = succeeded("cleanup", master.basedir, "--dry-run", "--json").json
     assert told["dry_run"]
     assert list(told["gone"]) == ["green"]
     assert (told["gone"]["green"]["builds"], told["gone"]["green"]["logs"]) == (2, 4)
     shown = succeeded("cleanup", "--dry-run", cwd=master.basedir)
+    assert "This would be removed:" in shown.out
     assert "Nothing was removed" in shown.out
     assert len(succeeded("builds", "--json", "--url", master.url).json) == 4
     done = succeeded("cleanup", cwd=master.basedir)
+    assert "This was removed:" in done.out
     assert "green" in done.out
     left = succeeded("builds", "--json", "--url", master.url).json
     assert sorted(each["number"] for each in left) == [1, 3]
-    assert "There is nothing beyond it." in succeeded("cleanup", cwd=master.basedir).out
+    assert "There is nothing else, so nothing to remove." in succeeded("cleanup", cwd=master.basedir).out
 
 
 def test_no_masters_directory(resting: Master) -> None:

@@ -41,7 +41,7 @@ def test_a_healthy_master(shared: Master) -> None:
 
     out = eventually(well, "the local worker is connected")
     assert "No problems, " in out
-    for said in ("it loads: 7 builders, 1 worker", "is running at http", "are whole", "has schema"):
+    for said in ("it loads: 7 builders, 1 worker", "is running at http", "are intact", "has schema"):
         assert said in out
 
 

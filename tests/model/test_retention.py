@@ -10,6 +10,7 @@ from buildwright.model.retention import STAYS, Finished, Retention, Verdict, Wal
 from buildwright.plugins import util
 from buildwright.schedulers.janitor import JanitorConfigurator
 
+DAY_SECONDS = 86_400
 DAY = 86_400_000_000
 NOW = 20_000 * DAY
 
@@ -56,9 +57,35 @@ def test_builders_have_rules_of_their_own() -> None:
 
 
 def test_the_default_keeps_all_but_the_logs_of_old_builds() -> None:
-    assert (
-        default_retention().text == "logs: 365 days; build data: all; builds: all; changes: all; audit: all"
+    assert default_retention().text == (
+        "logs for 365 days; build data, builds, changes and the audit for ever; "
+        "of each builder the newest 10 builds and the last good one whole, however old"
     )
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (Retention(), "logs, build data, builds, changes and the audit for ever"),
+        (
+            Retention(logs=DAY_SECONDS, max_logs=3, build_data=90, builds=9, max_changes=5, audit=7, keep=0),
+            (
+                "logs for 1 day, and only of the newest 3 builds of each builder; build data for 0:01:30; "
+                "builds for 0:00:09; changes the newest 5; the audit for 0:00:07; "
+                "of each builder the last good one whole, however old"
+            ),
+        ),
+        (
+            Retention(max_builds=9, keep=0, keep_good=False, builders={"n-*": Retention()}),
+            (
+                "builds the newest 9 of each builder; logs, build data, changes and the audit for ever; "
+                "builders n-* have rules of their own"
+            ),
+        ),
+    ],
+)
+def test_a_rule_is_said_in_words(rule: Retention, text: str) -> None:
+    assert rule.text == text
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ FORMAT = 1
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def command(target: Path, basedir: Path, as_json: bool) -> None:
-    """Copy what a master has into the new directory TARGET: database, sealed logs, and the configuration.
+    """Copy what a master has into the new directory TARGET: database, files of logs, and the configuration.
 
     The master may run. Secrets are not copied, and neither is what can be made again. For PostgreSQL,
     `pg_dump` is run. `buildwright restore` puts a backup back.
@@ -72,7 +72,7 @@ def command(target: Path, basedir: Path, as_json: bool) -> None:
         with waiting(f"copying {found.name}", quiet=as_json) as tell:
             database = parse(db_url, basedir)
             blobs = _save_database(database, basedir, snapshot, target)
-            tell("copying sealed logs")
+            tell("copying log files")
             lost = _save_logs(blobs, basedir / LOGS, target / LOGS)
             _save_configuration(snapshot, basedir, target / CONFIGURATION)
             files = {str(path.relative_to(target)): digest(path) for path in _files(target)}
@@ -95,11 +95,21 @@ def command(target: Path, basedir: Path, as_json: bool) -> None:
         outcome = {key: value for key, value in told.items() if key != "files"}
         print(json.dumps({**outcome, "path": str(target), "bytes": size, "lost_logs": lost}))
         return
-    click.echo(f"{target}: {looks.size(size)}, {len(blobs) - lost} sealed logs, schema {found.revision}.")
+    click.echo(f"{target} is a backup of {looks.size(size)}: {holds(len(blobs) - lost, found.revision)}.")
     if lost:
         click.echo(
-            f"{lost} sealed logs have no file in {basedir / LOGS}: see `buildwright doctor`.", err=True
+            f"{lost} logs have lost their files in {basedir / LOGS}: see `buildwright doctor`.", err=True
         )
+
+
+def log_files(count: int) -> str:
+    """So many files of logs, for people."""
+    return f"{count or 'no'} log file{'' if count == 1 else 's'}"
+
+
+def holds(logs: int, revision: str | None) -> str:
+    """What a backup has, for people."""
+    return f"the database (schema {revision}), {log_files(logs)} and the configuration"
 
 
 def _save_database(database: Target, basedir: Path, snapshot: Snapshot, target: Path) -> list[str]:

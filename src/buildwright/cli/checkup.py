@@ -136,13 +136,13 @@ def look_at_configuration(basedir: Path) -> tuple[Snapshot | None, list[Finding]
 def look_at_basedir(basedir: Path) -> Iterator[Finding]:
     of = "directory"
     if not os.access(basedir, os.W_OK | os.X_OK):
-        yield _problem(of, f"{basedir} can't be written by this user", "run this as the master's user")
+        yield _problem(of, f"this user may not write to {basedir}", "run this as the master's user")
     owner = basedir.stat().st_uid
     foreign = [path.name for path in basedir.iterdir() if path.lstat().st_uid != owner]
     if foreign:
         yield _warning(
             of,
-            f"{', '.join(sorted(foreign)[:5])}: not of the directory's owner",
+            f"not owned by the directory's owner: {', '.join(sorted(foreign)[:5])}",
             "a master that once ran as another user leaves that: chown -R",
         )
     for name in ("state.sqlite", "secrets", "master.cfg"):
@@ -167,7 +167,11 @@ def look_at_process(pid: int | None, told: status.Status | None) -> Iterator[Fin
     if pid is None:
         yield _ok(of, "none runs on this directory")
     elif told is None:
-        yield _warning(of, f"process {pid} runs and tells nothing", "it is starting, or of another version")
+        yield _warning(
+            of,
+            f"process {pid} runs, and has written no status.json yet",
+            "it is starting, or of another version",
+        )
     elif told.version != __version__:
         yield _warning(
             of,
@@ -268,9 +272,9 @@ def _look_at_file(path: Path) -> Iterator[Finding]:
             if bad:
                 yield _problem(of, f"it is damaged: {bad[0]}", "restore the backup: docs/howto/backup.md")
             else:
-                yield _ok(of, f"its {looks.size(size)} are whole")
+                yield _ok(of, f"its {looks.size(size)} are intact")
         else:
-            yield _ok(of, f"it has {looks.size(size)}, and wasn't read as a whole")
+            yield _ok(of, f"it has {looks.size(size)}: too much to read all of it here")
     except sqlite3.Error as error:
         yield _problem(of, f"it can't be read: {error}", "restore the backup: docs/howto/backup.md")
     finally:
@@ -381,14 +385,14 @@ async def _look_at_logs(store: Store, _snapshot: Snapshot, _is_running: bool) ->
 async def _look_at_blobs(store: Store, snapshot: Snapshot, basedir: Path) -> Sequence[Finding]:
     of, where = "logs", snapshot.log_store
     if where == "database":
-        return [_ok(of, "sealed logs are in the database")]
+        return [_ok(of, "finished logs are in the database, as c['logStore'] says")]
     if where != "files":
         return [await _look_at_objects(store, where, basedir)]
     directory = basedir / "logs"
     if not directory.exists():
-        return [_ok(of, "no log was sealed yet")]
+        return [_ok(of, "no finished log was large enough yet to leave the database")]
     if not os.access(directory, os.W_OK | os.X_OK):
-        return [_problem(of, f"{directory} can't be written by this user", "run this as the master's user")]
+        return [_problem(of, f"this user may not write to {directory}", "run this as the master's user")]
     sealed = schema.sealed_logs.c
     rows = await store.fetch(
         sa.select(sealed.logid, sealed.blob, sealed.size).order_by(sealed.logid.desc()).limit(BLOBS_LOOKED_AT)
@@ -398,11 +402,11 @@ async def _look_at_blobs(store: Store, snapshot: Snapshot, basedir: Path) -> Seq
         return [
             _problem(
                 of,
-                f"of the newest sealed logs, these have lost their file in {directory}: {_some(lost)}",
+                f"logs have lost their files in {directory}; of the newest these: {_some(lost)}",
                 "restore it from the backup; with several masters set c['logStore'], which they share",
             )
         ]
-    return [_ok(of, f"the newest {len(rows)} sealed logs are whole")]
+    return [_ok(of, f"the files of the newest {len(rows)} logs are intact")]
 
 
 async def _look_at_objects(store: Store, where: str, basedir: Path) -> Finding:

@@ -39,18 +39,20 @@ def command(basedir: Path, dry_run: bool, as_json: bool) -> None:
     """
     basedir = basedir.absolute()
     snapshot = configuration_of(basedir)
-    with waiting("looking" if dry_run else "removing", quiet=as_json):
+    with waiting("Looking ..." if dry_run else "Removing ...", quiet=as_json):
         found = asyncio.run(_look(basedir, snapshot) if dry_run else _remove(basedir, snapshot))
     if as_json:
         told = {"dry_run": dry_run, "rule": snapshot.retention.text}
         parts = {name or "general": asdict(counted) for name, counted in found.items()}
         print(json.dumps({**told, "gone": parts}, indent=2))
         return
-    click.echo(f"The rule: {snapshot.retention.text}.")
+    click.echo(f"What is kept: {snapshot.retention.text}.")
     if not found:
-        click.echo("There is nothing beyond it.")
+        click.echo("There is nothing else, so nothing to remove.")
         return
-    click.echo(looks.table(("WHERE", "BUILDS", "LOGS", "", "OTHER"), [_row(*each) for each in found.items()]))
+    click.echo("This would be removed:" if dry_run else "This was removed:")
+    head = ("OF BUILDER", "BUILDS", "LOGS", "", "OTHER")
+    click.echo(looks.table(head, [_row(*each) for each in found.items()]))
     if dry_run:
         click.echo("Nothing was removed: this was a dry run.")
 
@@ -78,7 +80,7 @@ async def _remove(basedir: Path, snapshot: Snapshot) -> dict[str, Count]:
 
 def _row(name: str, counted: Count) -> tuple[str, ...]:
     if not name:
-        return "general", "", "", "", f"{counted.changes} changes, {counted.audits} entries of the audit"
+        return "(of none)", "", "", "", f"{counted.changes} changes, {counted.audits} entries of the audit"
     other = [
         text
         for number, text in (

@@ -16,7 +16,17 @@ from typing import Any
 import click
 
 from buildwright.cli import status
-from buildwright.cli.backup import CONFIGURATION, DUMP, FILE, FORMAT, LOGS, MANIFEST, digest
+from buildwright.cli.backup import (
+    CONFIGURATION,
+    DUMP,
+    FILE,
+    FORMAT,
+    LOGS,
+    MANIFEST,
+    digest,
+    holds,
+    log_files,
+)
 from buildwright.cli.basedir import BASEDIR
 from buildwright.cli.database import configuration_of, url_of
 from buildwright.cli.faults import Failure
@@ -61,9 +71,10 @@ def command(backup: Path, basedir: Path, only_check: bool, as_json: bool) -> Non
         told = {key: manifest[key] for key in ("version", "schema", "database", "made_at_us", "sealed_logs")}
         print(json.dumps({**told, "restored": found is not None}))
     elif found is None:
-        click.echo(f"{backup} is whole: {manifest['sealed_logs']} sealed logs, schema {manifest['schema']}.")
+        has = holds(manifest["sealed_logs"], manifest["schema"])
+        click.echo(f"{backup} is whole: it has {has}.")
     else:
-        click.echo(f"{found.name} is restored, with {manifest['sealed_logs']} sealed logs.")
+        click.echo(f"{found.name} is restored, with {log_files(manifest['sealed_logs'])}.")
         click.echo("`buildwright doctor` tells what else is missing; `buildwright start` goes on.")
 
 

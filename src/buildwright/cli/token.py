@@ -44,7 +44,7 @@ def command() -> None:
     """
 
 
-@command.command(name="create")
+@command.command(name="create", short_help="Make a token for a person or a program, and print it.")
 @click.argument("name")
 @_basedir
 @_json
@@ -97,7 +97,7 @@ def list_(basedir: Path, as_json: bool) -> None:
         click.echo("There are no tokens in the database: only this machine may act.")
 
 
-@command.command(name="delete")
+@command.command(name="delete", short_help="Delete a token: whoever has it can't act with it any more.")
 @click.argument("name")
 @_basedir
 @_json

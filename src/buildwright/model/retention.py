@@ -145,16 +145,24 @@ class Retention(metaclass=Checked):
 
     @property
     def text(self) -> str:
-        """One line for people."""
-        said = [
-            _said("logs", self.logs, self.max_logs, "builds of each builder"),
-            _said("build data", self.build_data, None, ""),
-            _said("builds", self.builds, self.max_builds, "of each builder"),
-            _said("changes", self.changes, self.max_changes, "of all"),
-            _said("audit", self.audit, None, ""),
-        ]
+        """What is kept, in one line for people."""
+        limits = {
+            "logs": _limits(self.logs, self.max_logs, "of the newest {} builds of each builder"),
+            "build data": _limits(self.build_data, None, ""),
+            "builds": _limits(self.builds, self.max_builds, "the newest {} of each builder"),
+            "changes": _limits(self.changes, self.max_changes, "the newest {}"),
+            "the audit": _limits(self.audit, None, ""),
+        }
+        said = [f"{name} {limit}" for name, limit in limits.items() if limit]
+        if unlimited := [name for name, limit in limits.items() if not limit]:
+            *first, last = unlimited
+            said.append(f"{', '.join(first)} and {last} for ever" if first else f"{last} for ever")
+        whole = [f"the newest {self.keep} builds"] if self.keep else []
+        whole += ["the last good one"] if self.keep_good else []
+        if whole and (limits["logs"] or limits["build data"] or limits["builds"]):
+            said.append(f"of each builder {' and '.join(whole)} whole, however old")
         if self.builders:
-            said.append(f"other rules for {', '.join(self.builders)}")
+            said.append(f"builders {', '.join(self.builders)} have rules of their own")
         return "; ".join(said)
 
 
@@ -222,10 +230,11 @@ def _number(given: Any, name: str) -> int | None:
     return int(given)
 
 
-def _said(what: str, age_us: int | None, number: int | None, of: str) -> str:
+def _limits(age_us: int | None, number: int | None, newest: str) -> str:
+    """How long something is kept, and how much of it; empty: all, for ever."""
     limits = []
     if age_us is not None:
-        limits.append(str(timedelta(microseconds=age_us)).removesuffix(", 0:00:00"))
+        limits.append(f"for {str(timedelta(microseconds=age_us)).removesuffix(', 0:00:00')}")
     if number is not None:
-        limits.append(f"the newest {number} {of}")
-    return f"{what}: {' and at most '.join(limits) or 'all'}"
+        limits.append(newest.format(number))
+    return ", and only ".join(limits)
