@@ -84,6 +84,8 @@ WWW = {
     "allowed_origins": "Origins of pages that may use the API in a browser, with `*` and `?` as wild cards.",
     "debug": "Accepted; it changes nothing.",
     "json_cache_seconds": "How long clients may keep an answer of the API.",
+    "plugins": "`badges`: a dict of options of badges; `wsgi_dashboards`: a list of dicts with `name`, "
+    "`caption`, `app` (a WSGI application), `order` and `icon`.",
     "port": "A number, or text as `tcp:8010:interface=127.0.0.1` or "
     "`ssl:8010:privateKey=key.pem:certKey=cert.pem`.",
     "ssl": "TLS: a dict with `certificate` and `private_key`, paths of PEM files, relative to the base "

@@ -236,7 +236,7 @@ def test_other_names_of_the_dict(site: Site) -> None:
         ),
         (
             "c['www']['plugins'] = {'waterfall_view': {}}",
-            "c['www']['plugins'] has no effect: the page has its",
+            "c['www']['plugins']['waterfall_view'] has no effect: the page has its",
         ),
         (
             "c['www']['change_hook_dialects'] = {'github': {}}",

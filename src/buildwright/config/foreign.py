@@ -62,7 +62,6 @@ WWW: Final[dict[str, Foreign]] = {
     "logRotateLength": Foreign("accepted", _ACCESS, _NUMBER),
     "logfileName": Foreign("accepted", _ACCESS, ((str,), "a path")),
     "maxRotatedFiles": Foreign("accepted", _ACCESS, _NUMBER_OR_NONE),
-    "plugins": Foreign("accepted", "the page has its own views", _DICT),
     "project_widgets": Foreign("accepted", _PAGE),
     "rest_minimum_version": Foreign("accepted", "there is one version of the data API, 2", _NUMBER),
     "theme": Foreign("accepted", _PAGE, _DICT),

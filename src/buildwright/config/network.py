@@ -10,6 +10,7 @@ from typing import Any
 
 from buildwright.config import foreign
 from buildwright.config.context import Context, key_text
+from buildwright.config.webplugins import check_plugins
 from buildwright.model.authz import Authz
 from buildwright.model.errors import shown
 from buildwright.model.logins import NO_AUTH, AuthBase
@@ -24,6 +25,7 @@ USED = frozenset(
         "cookie_expiration_time",
         "debug",
         "json_cache_seconds",
+        "plugins",
         "port",
         "ssl",
         "tokens",
@@ -98,6 +100,7 @@ def check_www(given: Any, context: Context) -> WwwConfig:
         origins, (list, tuple), "a list of origins", "www", "allowed_origins"
     ):
         origins = None
+    badges, dashboards = check_plugins(given.get("plugins"), context)
     return WwwConfig(
         port=endpoint.port if endpoint is not None else None,
         interface=endpoint.interface if endpoint is not None else None,
@@ -111,6 +114,8 @@ def check_www(given: Any, context: Context) -> WwwConfig:
         auth=_auth(given.get("auth"), context),
         authz=_authz(given.get("authz"), context),
         session_seconds=_session_seconds(given.get("cookie_expiration_time"), context),
+        badges=badges,
+        dashboards=dashboards,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from buildwright.model.authz import Authz
 from buildwright.model.builders import BuilderConfig
+from buildwright.model.dashboards import Dashboard
 from buildwright.model.errors import ConfigError
 from buildwright.model.locks import Lock
 from buildwright.model.logins import NO_AUTH, AuthBase
@@ -45,6 +46,8 @@ class WwwConfig:
     auth: AuthBase = NO_AUTH
     authz: Authz | None = None
     session_seconds: int = 7 * 86_400
+    badges: Mapping[str, Any] = field(default_factory=dict)  # options that go before those of model.badges
+    dashboards: Sequence[Dashboard] = ()
 
 
 @dataclass(frozen=True, slots=True)

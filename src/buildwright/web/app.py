@@ -25,8 +25,11 @@ from buildwright.web.api import Api
 from buildwright.web.audit import Audit
 from buildwright.web.auth.gate import GATE, Gate
 from buildwright.web.auth.routes import Logins
+from buildwright.web.badges import Badges
+from buildwright.web.cctray import CCTray
 from buildwright.web.errors import ApiError
 from buildwright.web.events import EventHub
+from buildwright.web.feeds import Feeds
 from buildwright.web.metrics import Metrics
 from buildwright.web.page import Page
 from buildwright.web.replies import error_reply, json_reply
@@ -51,6 +54,9 @@ def make_app(services: WebServices) -> web.Application:
     Sse(services, hub, gate).add_routes(app)
     Logins(services, gate).add_routes(app)
     metrics.add_routes(app)
+    Badges(services).add_routes(app)
+    CCTray(services).add_routes(app)
+    Feeds(services).add_routes(app)
     Page(services).add_routes(app)
 
     async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
