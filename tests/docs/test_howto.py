@@ -35,6 +35,21 @@ def test_tls(tmp_path: Path) -> None:
         reader.do("curl --silent --fail --cacert cert.pem https://localhost:8010/api/v2/masters")
 
 
+def test_log_in_and_roles(tmp_path: Path) -> None:
+    page = "log-in-and-roles.md"
+    with session(tmp_path, {"8010": str(free_port())}) as reader:
+        reader.do("buildwright init ci --port 8010")
+        reader.follow(block_with(page, "openssl passwd"))
+        configuration = tmp_path / "ci" / "master.cfg"
+        configuration.write_text(
+            configuration.read_text() + reader.here(block_with(page, 'users.htpasswd")').text)
+        )
+        reader.do("buildwright start ci", stays="...the master is running...")
+        reader.follow(block_with(page, "--cookie-jar bob"))
+        reader.do("! buildwright force hello --basedir ci")
+        reader.follow(block_with(page, "token create"))
+
+
 def test_postgresql(tmp_path: Path, postgres_url: str) -> None:
     with session(tmp_path, {"postgresql://ci:password@db.example.org/ci": postgres_url}) as reader:
         for block in blocks(HOWTO / "postgresql.md"):
