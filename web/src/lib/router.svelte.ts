@@ -23,6 +23,8 @@ export const VIEWS: Record<string, View> = {
   "/changes/:change": () => import("../views/Change.svelte"),
   "/workers": () => import("../views/Workers.svelte"),
   "/workers/:worker": () => import("../views/Worker.svelte"),
+  "/console": () => import("../views/Console.svelte"),
+  "/grid": () => import("../views/Grid.svelte"),
   "/about": () => import("../views/About.svelte"),
 };
 
