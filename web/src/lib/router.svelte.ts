@@ -25,6 +25,7 @@ export const VIEWS: Record<string, View> = {
   "/workers/:worker": () => import("../views/Worker.svelte"),
   "/console": () => import("../views/Console.svelte"),
   "/grid": () => import("../views/Grid.svelte"),
+  "/waterfall": () => import("../views/Waterfall.svelte"),
   "/about": () => import("../views/About.svelte"),
 };
 
