@@ -316,8 +316,10 @@ async def test_reading_is_open_without_a_rule_for_it(server: Server, nobody: Per
     for path in ("/api/v2/builds/1", "/metrics", "/api/v2/application.spec"):
         async with nobody.http.get(f"{server.url}{path}") as response:
             assert response.status == 200
-    # The audit is for those who may act.
+    # The audit is for those who may act, and has who asked for it all the same.
     assert (await nobody.get("/api/v2/audits"))[0] == 403
+    [refused] = await entries(server)
+    assert (refused["who"], refused["target"]) == ("unknown", "/api/v2/audits")
 
 
 class Listening:
@@ -374,6 +376,8 @@ async def test_events_of_what_one_may_not_read_are_not_told(server: Server, eve:
             f"builds/{second}/update",
         ]
         assert {(await low.next())["k"] for _ in range(2)} == {f"builds/{second}/update"}
+    refusals = [(each["who"], each["target"]) for each in await entries(server) if each["method"] == "get"]
+    assert refusals == [("eve", f"/api/v2/builds/{first}"), ("eve", "/events of workers/*/*")]
 
 
 async def test_a_stream_is_guarded_like_a_socket(server: Server, eve: Person, ann: Person) -> None:

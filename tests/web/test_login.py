@@ -136,7 +136,10 @@ async def test_passwords(person: Person, username: str, password: str, status: i
 @pytest.mark.usefixtures("passwords")
 async def test_ways_to_send_a_password(server: Server, person: Person) -> None:
     basic = "Basic " + base64.b64encode(b"ann:a good one").decode()
-    assert (await person.get("/auth/login", Authorization=basic))[0] == 200
+    url, headers = f"{server.url}/auth/login", {"Authorization": basic}
+    async with person.http.get(url, headers=headers, allow_redirects=False) as response:
+        assert (response.status, response.headers["Location"]) == (302, server.snapshot.buildbot_url)
+    assert (await person.user())["username"] == "ann"
     async with person.http.get(f"{server.url}/auth/login") as response:
         assert response.status == 401
         assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
@@ -370,7 +373,8 @@ async def test_a_proxy_names_the_user(server: Server, person: Person) -> None:
     assert (await person.call("/workers/1", "pause"))[0] == 401
     known = {"REMOTE_USER": "ann@EXAMPLE"}
     assert (await person.call("/workers/1", "pause", **known))[0] == 200
-    assert (await person.get("/auth/login", **known))[1]["user"]["realm"] == "EXAMPLE"
+    assert (await person.post("/auth/login", {}, **known))[1]["user"]["realm"] == "EXAMPLE"
+    assert (await person.post("/auth/login", {}))[0] == 401
     for wrong in ("ann", "ann@a@b", "", "@EXAMPLE"):
         assert (await person.call("/workers/1", "pause", REMOTE_USER=wrong))[0] == 401
     headers = {**known, "Sec-Fetch-Site": "cross-site"}

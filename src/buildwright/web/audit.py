@@ -93,12 +93,14 @@ class Audit:
             return
         await self._enter_refused(request, who, method, path, params, why)
 
-    async def refused_reading(self, request: web.Request, who: str | None, why: str) -> None:
+    async def refused_reading(
+        self, request: web.Request, who: str | None, why: str, of: str | None = None
+    ) -> None:
         """Enter a reading that was refused. A page that is left open asks again and again: so many a minute
         are entered.
         """
         if self._readings.has_room(self._now_us()):
-            path = request.rel_url.raw_path.removeprefix("/")
+            path = request.rel_url.raw_path.removeprefix("/") if of is None else of
             await self._enter_refused(request, who, "get", path, {}, why)
 
     async def _enter_refused(

@@ -119,8 +119,8 @@ async def _enable(call: Call) -> None:
 
 
 async def _force(call: Call) -> list[Any]:
-    params = {**call.params, "owner": call.owner}
-    added = await call.services.control.force(call.thing, params, call.owner, call.key)
+    # An `owner` among the parameters counts for nothing: it is who asks.
+    added = await call.services.control.force(call.thing, call.params, call.owner, call.key)
     return _added(added, "there is no such force scheduler")
 
 

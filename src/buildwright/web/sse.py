@@ -59,7 +59,7 @@ class Sse:
         )
         stream = _Stream(request, self._hub, reader)
         if path:
-            stream.add(_checked("/".join(path)))
+            await stream.add(_checked("/".join(path)))
         self._streams[stream.id] = stream
         try:
             await response.prepare(request)
@@ -72,7 +72,7 @@ class Sse:
         return response
 
     async def add(self, request: web.Request) -> web.Response:
-        (await self._stream(request)).add(_checked("/".join(split(request.match_info["path"]))))
+        await (await self._stream(request)).add(_checked("/".join(split(request.match_info["path"]))))
         return json_reply({"ok": True})
 
     async def remove(self, request: web.Request) -> web.Response:
@@ -119,8 +119,8 @@ class _Stream:
         data = b'{"key":' + encode(key.split("/")) + b',"message":' + message + b"}"
         self._outbox.put(_event("event", data, f"{self.id}:{self._sent}"))
 
-    def add(self, path: Path) -> None:
-        self.reader.check(kinds_of(path))
+    async def add(self, path: Path) -> None:
+        await self.reader.check(self._request, path, kinds_of(path))
         if len(self._paths) >= MOST_PATHS:
             raise ApiError(f"one stream listens to at most {MOST_PATHS} paths")
         self._paths.add(path)

@@ -124,25 +124,25 @@ class _Client:
         async for message in self._socket:
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return
-            self._outbox.put(encode(self._answer(message.data)))
+            self._outbox.put(encode(await self._answer(message.data)))
 
     def leave(self) -> None:
         for path in self._paths:
             self._hub.unsubscribe(self, path)
         self._paths.clear()
 
-    def _answer(self, text: str | bytes) -> dict[str, Any]:
+    async def _answer(self, text: str | bytes) -> dict[str, Any]:
         frame_id: Any = None
         try:
             frame = _parse(text)
             frame_id = frame.get("_id")
-            return {"_id": frame_id, "code": 200, "msg": self._do(frame)}
+            return {"_id": frame_id, "code": 200, "msg": await self._do(frame)}
         except Malformed as error:
             return {"_id": frame_id, "code": error.code, "error": error.message}
         except Denied as error:
             return {"_id": frame_id, "code": error.status, "error": error.message}
 
-    def _do(self, frame: dict[str, Any]) -> str:
+    async def _do(self, frame: dict[str, Any]) -> str:
         if "_id" not in frame:
             raise Malformed("no '_id' in the frame")
         if "cmd" not in frame:
@@ -155,7 +155,7 @@ class _Client:
                 return "pong"
             case "startConsuming":
                 path = parse_path(frame.get("path"))
-                self.reader.check(kinds_of(path))
+                await self.reader.check(self._request, path, kinds_of(path))
                 if len(self._paths) >= MOST_PATHS:
                     raise Malformed(f"one connection listens to at most {MOST_PATHS} paths")
                 self._paths.add(path)

@@ -5,7 +5,7 @@ for themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 import aiohttp
@@ -17,7 +17,9 @@ MOST_PAGES: Final = 20
 _PER_PAGE: Final = 100
 
 
-def provider_of(auth: OAuth2Auth, http: aiohttp.ClientSession) -> Provider:
+def provider_of(
+    auth: OAuth2Auth, http: aiohttp.ClientSession, described: MutableMapping[str, Any]
+) -> Provider:
     """The provider that a configuration names."""
     from buildwright.web.auth.oidc import OpenIdProvider
 
@@ -28,7 +30,7 @@ def provider_of(auth: OAuth2Auth, http: aiohttp.ClientSession) -> Provider:
     if isinstance(auth, BitbucketAuth):
         return Bitbucket(auth, http)
     assert isinstance(auth, OIDCAuth)
-    return OpenIdProvider(auth, http)
+    return OpenIdProvider(auth, http, described)
 
 
 class _Forge:

@@ -16,6 +16,7 @@ Nobody is known by cookie or proxy to a request that a page of a foreign site ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -156,22 +157,31 @@ class Gate:
         access, find = self._asked(request)
         verdict = await self._judge(user, access, find)
         if not verdict.allowed:
-            why = _refusal(user, access, verdict)
-            await self.audit.refused_reading(request, user.name if user.known else None, why)
-            raise Denied(why)
+            raise await self.refused(request, user, _refusal(user, access, verdict))
+
+    async def refused(self, request: web.Request, user: User, why: str, of: str | None = None) -> Denied:
+        """Enter a reading that is refused; gives what to raise. ``of``: of what, if not of the path."""
+        await self.audit.refused_reading(request, user.name if user.known else None, why, of)
+        return Denied(why)
 
     async def admit_guarded(self, request: web.Request, raw_path: str, kind: str) -> None:
         """Let pass who reads what only they may who may act, or raise Unauthorized or Denied."""
         access = Access(kind, GET, path=f"/{raw_path}", control=True)
-        verdict = await self._judge(await self.user(request), access, _nothing)
+        user = await self.user(request)
+        verdict = await self._judge(user, access, _nothing)
         if not verdict.allowed:
-            raise Denied(_refusal(await self.user(request), access, verdict))
+            raise await self.refused(request, user, _refusal(user, access, verdict))
         await self.must_be_known(request)
 
     def _asked(self, request: web.Request) -> tuple[Access, Find]:
         parts = request.rel_url.raw_path.strip("/").split("/", 2)
         if parts[0] != "api" or len(parts) < 3:
-            return Access(parts[0], path=request.path), _nothing
+            name = request.match_info.get(
+                "name", ""
+            )  # of a builder: /badges/NAME.svg, /feeds/builders/NAME/...
+            builder = re.sub(r"\.(svg|png)$", "", name)
+            kind = "badges" if "badges" in parts[:2] else parts[0]
+            return Access(kind, path=request.path, builder=builder or None), _nothing
         raw_path = parts[2]
         found = TABLE.find(split(raw_path))
         if found is None:
@@ -206,28 +216,27 @@ class Gate:
 
     # -- what could be done ------------------------------------------------------------------------------
 
+    async def standing(self, request: web.Request) -> str:
+        """Why somebody may not act at all; empty: no reason."""
+        try:
+            await self.must_be_known(request)
+        except (Unauthorized, Denied) as error:
+            return error.message
+        return ""
+
     async def outlook(
-        self,
-        request: web.Request,
-        kind: str,
-        method: str,
-        raw_path: str | None = None,
-        find: Find | None = None,
+        self, user: User, standing: str, access: Access, find: Find | None = None
     ) -> dict[str, Any]:
-        """Whether a call would pass: ``allowed`` is None where that depends on which thing it is of."""
-        user = await self.user(request)
-        access = Access(kind, method, path=f"/{raw_path or kind}", control=True, known=find is not None)
-        verdict = ALLOWED
-        if (authz := self.authz) is not None:
-            verdict = (
-                authz.judge(user.details, access) if find is None else await self._judge(user, access, find)
-            )
+        """Whether a call would pass: ``allowed`` is None where that depends on which thing it is of, which is
+        so without ``find``.
+        """
+        authz, verdict = self.authz, ALLOWED
+        if authz is not None and find is None:
+            verdict = authz.judge(user.details, replace(access, known=False))
+        elif find is not None:
+            verdict = await self._judge(user, access, find)
         if verdict.allowed:
-            try:
-                await self.must_be_known(request)
-            except (Unauthorized, Denied) as error:
-                return {"allowed": False, "message": error.message}
-            return {"allowed": True, "message": ""}
+            return {"allowed": not standing, "message": standing}
         message = _refusal(user, access, verdict) if verdict.allowed is False else ""
         return {"allowed": verdict.allowed, "message": message}
 

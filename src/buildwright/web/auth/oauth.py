@@ -36,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 LOGIN_SECONDS: Final = 600
 ASK_SECONDS: Final = 15
+DESCRIBED_US: Final = 600_000_000
 PATH: Final = "auth/login"
 
 
@@ -45,13 +46,16 @@ class Flow:
     def __init__(self, services: WebServices, sessions: Sessions) -> None:
         self._services = services
         self._sessions = sessions
+        # What OpenID Connect's issuers say of themselves: asked for once in a while, not for each browser.
+        self._described: dict[str, Any] = {}
+        self._forget_us = 0
 
     async def begin(self, request: web.Request, auth: OAuth2Auth) -> web.Response:
         """Send a browser to the provider."""
         verifier = secrets.token_urlsafe(48)
         login = Login(secrets.token_urlsafe(24), verifier, secrets.token_urlsafe(24))
         async with self._http(auth) as http:
-            provider = provider_of(auth, http)
+            provider = self._provider(auth, http)
             try:
                 where = await provider.where()
             except (ProviderError, aiohttp.ClientError, TimeoutError) as error:
@@ -100,7 +104,7 @@ class Flow:
         login = Login(claims["state"], claims["verifier"], claims["nonce"])
         try:
             async with asyncio.timeout(ASK_SECONDS), self._http(auth) as http:
-                provider = provider_of(auth, http)
+                provider = self._provider(auth, http)
                 details = await self._ask(provider, auth, login, request.query["code"])
         except ProviderError as error:
             log.warning("a login at another server failed", provider=auth.what, why=str(error))
@@ -108,6 +112,13 @@ class Flow:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _unavailable(auth, error) from None
         return details, str(claims["place"])
+
+    def _provider(self, auth: OAuth2Auth, http: aiohttp.ClientSession) -> Provider:
+        now = self._services.now_us()
+        if now >= self._forget_us:
+            self._described.clear()
+            self._forget_us = now + DESCRIBED_US
+        return provider_of(auth, http, self._described)
 
     async def _ask(self, provider: Provider, auth: OAuth2Auth, login: Login, code: str) -> dict[str, Any]:
         where = await provider.where()

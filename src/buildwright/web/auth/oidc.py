@@ -7,7 +7,7 @@ the user says besides counts if it is of the same subject."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 import aiohttp
@@ -22,19 +22,24 @@ LEEWAY_SECONDS: Final = 60
 class OpenIdProvider:
     """Any provider of OpenID Connect."""
 
-    def __init__(self, auth: OIDCAuth, http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, auth: OIDCAuth, http: aiohttp.ClientSession, described: MutableMapping[str, Any]
+    ) -> None:
         self._auth = auth
         self._http = http
+        self._described = described  # what issuers say of themselves, for a while; the flow's
         self._description: Mapping[str, Any] = {}
 
     async def where(self) -> Where:
         issuer = self._auth.issuer
-        if not self._description:
+        found = self._described.get(issuer)
+        if found is None:
             found = await get(self._http, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
             if not isinstance(found, dict) or found.get("issuer") != issuer:
                 named = found.get("issuer") if isinstance(found, dict) else None
                 raise ProviderError(f"the issuer {issuer!r} calls itself {named!r}; they must be the same")
-            self._description = found
+            self._described[issuer] = found
+        self._description = found
         methods = self._description.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         return Where(
             self._address("authorization_endpoint"),

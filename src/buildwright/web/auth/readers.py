@@ -7,7 +7,7 @@ cut off, so that its page notices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -16,7 +16,6 @@ from buildwright.model.authz import Access, Authz
 from buildwright.web.auth.gate import Gate
 from buildwright.web.auth.things import NO_THING, Thing
 from buildwright.web.auth.users import User
-from buildwright.web.errors import Denied
 
 LOOK_AGAIN_US: Final = 5_000_000
 
@@ -59,8 +58,11 @@ class Reader:
             found = self._verdicts[access.kind] = self._gate.may(self.user, access, thing)
         return found
 
-    def check(self, kinds: Iterable[str]) -> None:
-        """Raises Denied unless one of these kinds may be listened to."""
+    async def check(self, request: web.Request, path: Sequence[str], kinds: Iterable[str]) -> None:
+        """Raises Denied unless one of these kinds may be listened to; ``path`` is the pattern that names
+        them.
+        """
         accesses = [Access(kind) for kind in kinds]
         if accesses and not any(self.may(access, NO_THING) for access in accesses):
-            raise Denied(self._gate.why_not(self.user, accesses[0]))
+            why = self._gate.why_not(self.user, accesses[0])
+            raise await self._gate.refused(request, self.user, why, f"events of {'/'.join(path)}")

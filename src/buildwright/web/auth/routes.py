@@ -1,7 +1,8 @@
 """Logging in and out over HTTP, and what a page is told of it.
 
 - ``POST /auth/login`` with ``{"username": ..., "password": ...}``, as JSON or as a form, or ``GET`` with HTTP
-  basic authentication, where the master checks passwords. The answer is the user, and a session's cookie.
+  basic authentication, where the master checks passwords. The answer is the user (to GET, a redirect to the
+  page), with a session's cookie.
 - ``GET /auth/login`` where another server does (:mod:`buildwright.web.auth.oauth`): a redirect there; from
   there browsers come back to the same path. ``?redirect=`` says to which place of the page they go on.
 - ``POST`` or ``GET /auth/logout`` ends the session for good.
@@ -31,10 +32,10 @@ from buildwright.store.units.audit import DONE
 from buildwright.web.auth import origins
 from buildwright.web.auth.gate import Gate
 from buildwright.web.auth.limits import Tries
-from buildwright.web.auth.oauth import Flow
+from buildwright.web.auth.oauth import Flow, place_of
 from buildwright.web.auth.passwords import Passwords
 from buildwright.web.auth.things import Thing, thing_at
-from buildwright.web.auth.users import more_of, owner_of
+from buildwright.web.auth.users import NOBODY, more_of, owner_of
 from buildwright.web.data import TABLE, Data, kind_of
 from buildwright.web.errors import ApiError, Denied, NotFound, TooMany, Unauthorized, Unavailable
 from buildwright.web.methods import COLLECTION_METHODS, METHODS, methods_of
@@ -78,6 +79,8 @@ class Logins:
             user = await self._gate.user(request)
             if not user.known:
                 raise Unauthorized("the proxy has let nobody in: this request names no user")
+            if request.method == "GET":
+                return self._on(request)
             return json_reply({"user": user.shown})
         raise NotFound("this master has no logins: c['www']['auth'] isn't set")
 
@@ -98,7 +101,14 @@ class Logins:
         self._tries.succeeded(client, username)
         details = {"username": username, "email": username} | await more_of(auth, username)
         response = json_reply({"user": {"anonymous": False} | details})
+        if request.method == "GET":
+            response = self._on(request)
         return await self._let_in(request, response, details)
+
+    def _on(self, request: web.Request) -> web.Response:
+        """Send a browser on to the page."""
+        place = place_of(request, self._services.snapshot().buildbot_url)
+        return web.Response(status=302, headers={"Location": place})
 
     async def _is_right(self, auth: PasswordAuth, username: str, password: str) -> bool:
         try:
@@ -162,30 +172,35 @@ class Logins:
         async def find() -> Thing:
             return await thing_at(self._services, self._data, raw_path)
 
+        standing = await self._gate.standing(request)
         methods = {}
         for method in methods_of(target):
             of_what = None if method == "force" else find  # whose builders are yet to be picked
-            methods[method] = await self._gate.outlook(request, kind, method, raw_path, of_what)
+            access = Access(kind, method, path=f"/{raw_path}", control=True)
+            methods[method] = await self._gate.outlook(user, standing, access, of_what)
         return json_reply({"methods": methods, "user": user.shown}, headers={"Cache-Control": "no-store"})
 
 
 async def told(gate: Gate, request: web.Request) -> dict[str, Any]:
     """What /config says of logins, of who asks and of what they may."""
     auth = gate.services.snapshot().www.auth
-    try:
-        user = (await gate.user(request)).shown
-    except Unauthorized:
-        user = {"anonymous": True}
-        return {"auth": auth.describe(), "authz": {}, "permissions": {}, "user": user}
-    permissions = {
-        kind: {method: await gate.outlook(request, kind, method) for method in methods}
-        for table in (METHODS, COLLECTION_METHODS)
-        for kind, methods in table.items()
-    }
     described = auth.describe()
     if not isinstance(auth, NoAuth | RemoteUserAuth):
         described |= {"loginUri": "auth/login", "logoutUri": "auth/logout"}
-    return {"auth": described, "authz": {}, "permissions": permissions, "user": user}
+    try:
+        user = await gate.user(request)
+    except Unauthorized:
+        user = NOBODY  # a token that isn't known
+    standing = await gate.standing(request)
+    permissions = {
+        kind: {
+            method: await gate.outlook(user, standing, Access(kind, method, control=True))
+            for method in methods
+        }
+        for table in (METHODS, COLLECTION_METHODS)
+        for kind, methods in table.items()
+    }
+    return {"auth": described, "authz": {}, "permissions": permissions, "user": user.shown}
 
 
 async def _credentials(request: web.Request) -> tuple[str, str] | None:
