@@ -27,12 +27,7 @@ _HOOKS: Final = Absent("later", "hooks of forges; GitPoller sees the same change
 _LATENT: Final = Absent("later", "workers that are started for their builds (latent workers)")
 _PICTURES: Final = Absent("refused", "the page shows no pictures of people")
 _REPORTERS: Final = Absent("later", "reporters: mails, comments and states at forges")
-_STEPS: Final = Absent("later", "more steps; a ShellCommand runs the same tool")
-_SOURCES: Final = Absent("later", "more change sources")
-_SCHEDULERS: Final = Absent("later", "more schedulers")
-_SECRETS: Final = Absent("later", "more secrets providers; SecretInAFile reads what another program writes")
 _STATISTICS: Final = Absent("later", "statistics of builds; /metrics serves those of the master")
-_UTIL: Final = Absent("later", "more of util")
 
 _CONSOLE: Final = Absent(
     "refused",
@@ -42,17 +37,12 @@ _CONSOLE: Final = Absent(
 _DEAD: Final = Absent("refused", "its tool is dead")
 _OWN_CI: Final = Absent("refused", "it reads the files of a CI service that is gone")
 
-# Of whole namespaces, where a name has no entry of its own.
+# Of whole namespaces, where a name has no entry of its own. Those that aren't here have all their names.
 NAMESPACES: Final[dict[str, Absent]] = {
     "buildslave": Absent("refused", "it has been `worker` since Buildbot 0.9"),
-    "changes": _SOURCES,
     "machine": _LATENT,
     "reporters": _REPORTERS,
-    "schedulers": _SCHEDULERS,
-    "secrets": _SECRETS,
     "statistics": _STATISTICS,
-    "steps": _STEPS,
-    "util": _UTIL,
     "webhooks": _HOOKS,
     "worker": _LATENT,
 }
