@@ -13,9 +13,11 @@ from tests.cli.support import LEAST, TELL_MODULES, Master, eventually, failed, s
 UNUSED = {
     "alembic",
     "asyncpg",
+    "greenlet",
     "numpy",
     "obstore",
     "prometheus_client",
+    "re2",
     "rich",
     "sqlalchemy.dialects.postgresql",
 }

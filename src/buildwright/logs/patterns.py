@@ -12,8 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import re2
-
 # Control sequences, operating system commands (titles, links), and the short ones.
 ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])")
 
@@ -26,6 +24,8 @@ class Pattern:
     """Finds lines. ``text`` is an expression if ``regex``, else what it says."""
 
     def __init__(self, text: str, *, regex: bool = False, case: bool = True) -> None:
+        import re2  # 1.5 MB, for who searches
+
         if not text:
             raise BadPattern("there is nothing to look for")
         if "\n" in text:

@@ -10,6 +10,7 @@ The expressions are RE2's, and see a line without escape sequences.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -57,12 +58,17 @@ SIGNS: tuple[Sign, ...] = (
     Sign("log level", r"^(?:\[?[\d:T.,Z/+ -]{8,}\]? *)?[\[(<]?(?:ERROR|FATAL|CRITICAL)[\])>]?(?::|\s|$)"),
 )
 
-_ANY = Pattern("|".join(f"(?:{sign.expression})" for sign in SIGNS), regex=True)
-_EACH = tuple((sign.name, Pattern(sign.expression, regex=True)) for sign in SIGNS)
+
+@functools.cache
+def _patterns() -> tuple[Pattern, list[tuple[str, Pattern]]]:
+    """What finds any sign, and what finds each: made when they are first looked for."""
+    each = [(sign.name, Pattern(sign.expression, regex=True)) for sign in SIGNS]
+    return Pattern("|".join(f"(?:{sign.expression})" for sign in SIGNS), regex=True), each
 
 
 def lines(text: bytes) -> Iterator[tuple[int, str]]:
     """The lines that look like errors: how many lines come before each, and the sign's name."""
-    for number, begin in _ANY.lines(text):
+    anything, each = _patterns()
+    for number, begin in anything.lines(text):
         line = text[begin : text.index(b"\n", begin)]
-        yield number, next((name for name, pattern in _EACH if pattern.in_line(line)), "")
+        yield number, next((name for name, pattern in each if pattern.in_line(line)), "")
