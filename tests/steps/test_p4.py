@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from buildwright.model.errors import ConfigErrors
+from buildwright.model.results import SUCCESS
 from buildwright.plugins import steps
 from buildwright.testing import Rehearsal
+from tests.steps.conftest import Start
 from tests.steps.rehearsed import Rehearse, rehearsed
+from tests.steps.test_secrets import files_of
 from tests.support.repositories import PATCH
 
 CLIENT = "buildwright_w1_b"
@@ -207,3 +210,33 @@ def test_a_view_without_files_and_what_is_shown(rehearse: Rehearse, tmp_path: Pa
 def test_arguments_that_make_no_sense(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigErrors, match=message):
         steps.P4(**arguments)
+
+
+LOUD = """#!/bin/sh
+env
+case "$*" in *login) cat;; *changes*) echo "Change 5 on x";; esac
+"""
+
+
+@pytest.mark.parametrize("use_tickets", [False, True])
+async def test_a_secret_is_in_no_file_of_master_and_worker(
+    start: Start, tmp_path: Path, use_tickets: bool
+) -> None:
+    """P9: a p4 that shows all that it is given shows it nowhere."""
+    secrets = tmp_path / "master" / "secrets"
+    secrets.mkdir(parents=True)
+    (secrets / "perforce").write_text("swordfish")
+    (secrets / "perforce").chmod(0o600)
+    (tmp_path / "p4").write_text(LOUD)
+    (tmp_path / "p4").chmod(0o755)
+    it = await start(
+        'c["secretsProviders"] = [secrets.SecretInAFile("secrets")]\n'
+        f'builder("b", steps.P4(p4base="//depot", p4bin="{tmp_path}/p4", p4passwd=util.Secret("perforce"),'
+        f" use_tickets={use_tickets}, debug=True))\n"
+    )
+    built = await it.build()
+    assert built.results == SUCCESS, built
+    log = built.log("p4")
+    assert b"<perforce>" in log.out
+    assert b"swordfish" not in log.out + log.err + log.header
+    assert not [file for file, content in files_of(tmp_path, but=secrets).items() if b"swordfish" in content]
