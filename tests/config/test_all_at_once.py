@@ -75,7 +75,7 @@ def test_constructors_and_checks_report_together_in_the_order_of_the_file(site: 
             "parts.py:4: Worker: the name must consist of letters, digits, '_', '-' and '.'"
             " and not begin with a digit; this one is str '1st'"
         ),
-        "parts.py:4: Worker '1st': a password is needed",
+        "parts.py:4: Worker '1st': a password is needed (text or a util.Secret, as the worker has it)",
         (
             "parts.py:4: worker '1st' has nowhere to connect to"
             " (give c['www'] = {'port': 8010}, or c['protocols'] = {'buildwright': {'port': 9989}})"

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from buildwright.model.asking import Misbehaved
 from buildwright.model.errors import ConfigErrors
-from buildwright.model.filters import ChangeFilter
+from buildwright.model.filters import ChangeFilter, SourceStampFilter
 from buildwright.model.properties import Properties
 from buildwright.model.sources import Change
 
@@ -83,3 +84,28 @@ def test_a_scheduler_gives_branch_and_categories_or_a_filter() -> None:
     assert ChangeFilter.fromSchedulerConstructorArgs().filter_change(change())
     with pytest.raises(ConfigErrors, match="not both"):
         ChangeFilter.fromSchedulerConstructorArgs(given, branch="x")
+
+
+async def _asynchronous(_value: object) -> bool:
+    return False
+
+
+def test_a_function_that_is_async_is_refused() -> None:
+    refused = "_fn must be a plain function, not async"
+    with pytest.raises(ConfigErrors, match=refused):
+        ChangeFilter(filter_fn=_asynchronous)
+    with pytest.raises(ConfigErrors, match=refused):
+        ChangeFilter(branch_fn=_asynchronous)
+    with pytest.raises(ConfigErrors, match=refused):
+        SourceStampFilter(filter_fn=_asynchronous)
+
+
+def test_what_would_have_to_be_awaited_is_no_answer() -> None:
+    """A coroutine would be true, always."""
+
+    def plain(value: object) -> Any:
+        return _asynchronous(value)
+
+    for wanted in (ChangeFilter(filter_fn=plain), ChangeFilter(branch_fn=plain)):
+        with pytest.raises(Misbehaved, match="must give True or False at once"):
+            wanted.filter_change(change(branch="main"))

@@ -67,7 +67,7 @@ def encoding_problem(encoding: object) -> str | None:
         return f"must be the name of an encoding or a function, not {shown(encoding)}"
     try:
         codecs.lookup(encoding)
-    except LookupError:
+    except (LookupError, ValueError):
         return f"there is no encoding {encoding!r}"
     return None
 

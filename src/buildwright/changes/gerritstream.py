@@ -78,7 +78,7 @@ class GerritChangeSource(ListeningChangeSource):
         super().__init__(name or own)
         for key, text in {"gerritserver": gerritserver, "username": username}.items():
             if expect(text, str, f"{self.what}: {key}", "text") and (not text or text.startswith("-")):
-                error(f"{self.what}: {key} can't be {text!r}")
+                error(f"{self.what}: {key} can't be {text!r}", "text that doesn't begin with -")
         expect(gerritport, int, f"{self.what}: gerritport", "a number")
         for key, optional in {"identity_file": identity_file, "http_url": http_url}.items():
             if optional is not None:

@@ -59,6 +59,7 @@ from buildwright.model.gitaccess import (
 from buildwright.model.logger import get_logger
 from buildwright.model.properties import Properties
 from buildwright.model.render import IRenderable, is_renderable, render
+from buildwright.model.text import is_encoding
 
 if TYPE_CHECKING:
     from buildwright.store.units.changes import NewChange
@@ -157,10 +158,8 @@ class GitPoller(PollingChangeSource):
             auth_credentials=auth_credentials,
             git_credentials=git_credentials,
         )
-        try:
-            "".encode(encoding)
-        except LookupError:
-            error(f"{self.what}: there is no encoding {encoding!r}")
+        if not is_encoding(encoding):
+            error(f"{self.what}: there is no encoding {encoding!r}", "as in encoding='latin-1'")
             encoding = "utf-8"
         self.repourl = repourl
         self.branches = _branches(self.what, branches, branch)
@@ -395,7 +394,7 @@ def _branches(what: str, branches: Any, branch: str | None) -> Any:
         return None
     for each in branches:
         if not is_branch(each):
-            error(f"{what}: {each!r} is no name of a branch")
+            error(f"{what}: {each!r} is no name of a branch", "as in 'main' or 'release/2.0'")
     return list(branches)
 
 

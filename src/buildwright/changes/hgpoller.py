@@ -42,6 +42,7 @@ from buildwright.changes.tools import (
 )
 from buildwright.model.errors import error, expect, shown
 from buildwright.model.logger import get_logger
+from buildwright.model.text import is_encoding
 
 if TYPE_CHECKING:
     from buildwright.store.units.changes import NewChange
@@ -111,10 +112,8 @@ class HgPoller(PollingChangeSource):
         expect_functions(self.what, revlink=revlink)
         if not expect(encoding, str, f"{self.what}: encoding", "text"):
             encoding = "utf-8"
-        try:
-            "".encode(encoding)
-        except LookupError:
-            error(f"{self.what}: there is no encoding {encoding!r}")
+        if not is_encoding(encoding):
+            error(f"{self.what}: there is no encoding {encoding!r}", "as in encoding='latin-1'")
             encoding = "utf-8"
         named = [branch] if branch is not None else _listed(self.what, "branches", branches)
         self.bookmarks = _listed(self.what, "bookmarks", bookmarks)

@@ -52,7 +52,7 @@ class BzrLaunchpadEmailMaildirSource(MaildirSource):
         expect_texts(self.what, defaultBranch=defaultBranch)
         if branchMap is not None and not expect(branchMap, dict, f"{self.what}: branchMap", "a dict"):
             branchMap = None
-        self.branchMap = {name.removeprefix("lp:"): branch for name, branch in (branchMap or {}).items()}
+        self.branchMap = {str(name).removeprefix("lp:"): branch for name, branch in (branchMap or {}).items()}
         self.defaultBranch = defaultBranch
 
     def parse(self, message: EmailMessage, prefix: str | None = None) -> Parsed | None:  # noqa: ARG002

@@ -28,8 +28,9 @@ from buildwright.changes.base import Found, Poll, PollError, PollingChangeSource
 from buildwright.changes.git import run
 from buildwright.changes.p4records import NoRecord, Record, failure, read_records, text
 from buildwright.changes.tools import ask, expect_functions, expect_texts, interval, rendered
-from buildwright.model.errors import error, expect
+from buildwright.model.errors import error, expect, shown
 from buildwright.model.renderable import IRenderable, is_renderable
+from buildwright.model.text import is_encoding
 
 if TYPE_CHECKING:
     from buildwright.store.units.changes import NewChange
@@ -106,12 +107,10 @@ class P4Source(PollingChangeSource):
         if histmax is not None and expect(histmax, int, f"{self.what}: histmax", "a number") and histmax < 1:
             error(f"{self.what}: histmax must be 1 or more, not {histmax}")
         if use_tickets and p4passwd is None:
-            error(f"{self.what}: use_tickets needs a p4passwd to log in with")
+            error(f"{self.what}: use_tickets needs a p4passwd to log in with", "give it p4passwd")
         expect(ticket_login_interval, (int, float), f"{self.what}: ticket_login_interval", "seconds")
-        try:
-            "".encode(encoding)
-        except (LookupError, TypeError):
-            error(f"{self.what}: there is no encoding {encoding!r}")
+        if not is_encoding(encoding):
+            error(f"{self.what}: there is no encoding {shown(encoding)}", "as in encoding='latin-1'")
             encoding = "utf8"
         self.p4port = p4port
         self.p4user = p4user

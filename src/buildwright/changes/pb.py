@@ -29,7 +29,7 @@ class PBChangeSource(ChangeSource):
         self,
         user: str = "change",
         passwd: Any = "changepw",  # noqa: S107 - the default that the field knows
-        port: Any = None,
+        port: int | str | None = None,
         prefix: str | None = None,
         name: str | None = None,
     ) -> None:

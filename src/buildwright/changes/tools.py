@@ -12,7 +12,7 @@ from typing import Any
 from buildwright.changes.base import Poll, PollError
 from buildwright.changes.git import run
 from buildwright.model.asking import TookTooLong, limited
-from buildwright.model.errors import error, expect, shown, warn
+from buildwright.model.errors import error, expect, expect_plain_function, shown, warn
 from buildwright.model.properties import Properties
 from buildwright.model.render import render
 
@@ -107,5 +107,5 @@ def expect_texts(what: str, **values: Any) -> None:
 def expect_functions(what: str, **values: Any) -> None:
     """Check arguments that must be functions, or None."""
     for name, value in values.items():
-        if value is not None and not callable(value):
-            error(f"{what}: {name} must be a function, not {shown(value)}")
+        if value is not None:
+            expect_plain_function(value, f"{what}: {name}")

@@ -23,7 +23,7 @@ from buildwright.model.results import SKIPPED, SUCCESS, WARNINGS
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the build or the step ends.")
 @click.option("--tail", type=click.IntRange(0), metavar="N", help="Only the last N lines of each log.")
 @click.option("--environment", is_flag=True, help="Show the environment of each command, too.")
-@click.option("--raw", is_flag=True, help="The bytes of one log as they were written, without names and colours.")
+@click.option("--raw", is_flag=True, help="The bytes of one log as they were written, and nothing else.")
 @click.option(
     "--stream",
     type=click.Choice(["stdout", "stderr", "header"]),

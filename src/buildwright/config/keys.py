@@ -139,8 +139,9 @@ def _texts(config: Mapping[Any, Any], context: Context, found: dict[str, Any]) -
         elif context.wanted(encoding, str, "the name of an encoding or a function", "logEncoding"):
             try:
                 found["log_encoding"] = codecs.lookup(encoding).name
-            except LookupError:
-                context.error(f"{key_text('logEncoding')}: there is no encoding {encoding!r}", "logEncoding")
+            except (LookupError, ValueError):
+                message = f"{key_text('logEncoding')}: there is no encoding {encoding!r}"
+                context.error(message, "logEncoding", hint="as in 'latin-1'")
 
 
 def _log_limits(config: Mapping[Any, Any], context: Context, found: dict[str, Any]) -> None:

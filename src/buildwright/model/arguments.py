@@ -15,6 +15,7 @@ import abc
 import functools
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -182,7 +183,7 @@ def _make_all_the_same(
     said = [each.message for each in collector.errors[before:]] if collector is not None else []
     what = f"{cls.__name__} {given['name']!r}" if isinstance(given.get("name"), str) else cls.__name__
     for name in wrong:
-        if not any(name in message for message in said):
+        if not any(re.search(rf"\b{name}\b", message) for message in said):
             check = known[name].check
             value = given[name]
             error(f"{what}: {name} must be {check.wanted}, not {shown(value)}", check.hint(value))

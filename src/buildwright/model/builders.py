@@ -176,7 +176,10 @@ class BuilderConfig:
     @staticmethod
     def _named(name: Any) -> str:
         if not isinstance(name, str) or not name:
-            error(f"a builder's name must be text, not {shown(name)}" if name else "a builder has no name")
+            if name:
+                error(f"a builder's name must be text, not {shown(name)}", "as in name='tests'")
+            else:
+                error("a builder has no name", "as in name='tests'")
             return ""
         if name.startswith("_") and name != "__Janitor":
             error(f"builder {name!r}: names that begin with '_' are reserved")

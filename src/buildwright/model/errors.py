@@ -12,6 +12,7 @@ directory, or else the nearest one outside this package.
 from __future__ import annotations
 
 import contextvars
+import inspect
 import os
 import sys
 from collections.abc import Iterable
@@ -192,6 +193,17 @@ def expect(
     allowed = types if isinstance(types, tuple) else (types,)
     error(f"{what} must be {wanted}, not {shown(value)}", right_type(value, allowed, wanted), where=where)
     return False
+
+
+def expect_plain_function(value: Any, what: str) -> bool:
+    """Check that something is a function that isn't async; report it if not."""
+    if not callable(value):
+        error(f"{what} must be a function, not {shown(value)}")
+        return False
+    if inspect.iscoroutinefunction(value):
+        error(f"{what} must be a plain function, not async", "write def instead of async def")
+        return False
+    return True
 
 
 def right_type(value: Any, allowed: tuple[type, ...], wanted: str) -> str:

@@ -8,12 +8,14 @@ kin take a dict of property name to values. ``filter_fn`` asks about the whole c
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from buildwright.model.arguments import Checked
-from buildwright.model.errors import error, shown
+from buildwright.model.asking import Misbehaved
+from buildwright.model.errors import error, expect_plain_function, shown
 from buildwright.model.sources import Change
 
 
@@ -34,6 +36,23 @@ _Check = Callable[[Any], bool]
 
 def _values(given: Any) -> tuple[Any, ...]:
     return tuple(given) if isinstance(given, (list, tuple, set, frozenset)) else (given,)
+
+
+def expect_texts(given: Any, what: str) -> bool:
+    """Report what is neither text, None nor a list of these, and whether it is."""
+    wrong = [each for each in _values(given) if each is not None and not isinstance(each, str)]
+    for each in wrong:
+        error(f"{what} must be text or a list of texts, not {shown(each)}")
+    return not wrong
+
+
+def said(answer: Any, what: str) -> bool:
+    """What a function of a filter says. Raises Misbehaved if it is one that would have to be awaited."""
+    if inspect.isawaitable(answer):
+        if inspect.iscoroutine(answer):
+            answer.close()
+        raise Misbehaved(f"{what} must give True or False at once, and gave something to wait for")
+    return bool(answer)
 
 
 def _equal(given: Any) -> _Check:
@@ -81,10 +100,8 @@ def _add(checks: list[tuple[str, _Check]], attribute: str, kind: str, value: Any
         checks.append((attribute, _matches(value, what)))
     elif kind == "not_re":
         checks.append((attribute, _no_match(value, what)))
-    elif callable(value):
-        checks.append((attribute, lambda given: bool(value(given))))
-    else:
-        error(f"{what} must be a function, not {shown(value)}")
+    elif expect_plain_function(value, what):
+        checks.append((attribute, lambda given: said(value(given), what)))
 
 
 class ChangeFilter(metaclass=Checked):
@@ -144,13 +161,14 @@ class ChangeFilter(metaclass=Checked):
         self._property_checks: list[tuple[str, _Check]] = []
         for name, value in self.criteria.items():
             if name == "filter_fn":
-                if not callable(value):
-                    error(f"ChangeFilter: filter_fn must be a function, not {shown(value)}")
+                if not expect_plain_function(value, "ChangeFilter: filter_fn"):
                     self.filter_fn = None
             elif name.startswith("property_"):
                 self._add_property_checks(name, value)
             else:
                 attribute, _, kind = name.partition("_")
+                if kind in ("", "not_eq"):
+                    expect_texts(value, f"ChangeFilter: {name}")
                 _add(self._checks, attribute, kind or "eq", value, f"ChangeFilter: {name}")
 
     def _add_property_checks(self, name: str, value: Any) -> None:
@@ -162,7 +180,7 @@ class ChangeFilter(metaclass=Checked):
 
     def filter_change(self, change: Change) -> bool:
         """Whether the change passes. An error in a function of the user's is the caller's to name."""
-        if self.filter_fn is not None and not self.filter_fn(change):
+        if self.filter_fn is not None and not said(self.filter_fn(change), "filter_fn"):
             return False
         return all(check(getattr(change, attribute)) for attribute, check in self._checks) and all(
             check(change.properties.getProperty(name, "")) for name, check in self._property_checks
@@ -226,21 +244,19 @@ class SourceStampFilter(metaclass=Checked):
             for name, value in given.items()
             if value is not UNSET and (value is not None or name in ("branch_eq", "branch_not_eq"))
         }
-        if filter_fn is not None and not callable(filter_fn):
-            error(
-                f"SourceStampFilter: filter_fn must be a function, not {shown(filter_fn)}",
-                "it gets a source stamp as a dict",
-            )
+        if filter_fn is not None and not expect_plain_function(filter_fn, "SourceStampFilter: filter_fn"):
             filter_fn = None
         self.filter_fn: Callable[[Mapping[str, Any]], Any] | None = filter_fn
         self._checks: list[tuple[str, _Check]] = []
         for name, value in self.criteria.items():
             attribute, _, kind = name.partition("_")
+            if kind in ("eq", "not_eq"):
+                expect_texts(value, f"SourceStampFilter: {name}")
             _add(self._checks, attribute, kind, value, f"SourceStampFilter: {name}")
 
     def is_matched(self, stamp: Mapping[str, Any]) -> bool:
         """Whether the stamp passes. An error in a function of the user's is the caller's to name."""
-        if self.filter_fn is not None and not self.filter_fn(stamp):
+        if self.filter_fn is not None and not said(self.filter_fn(stamp), "filter_fn"):
             return False
         return all(check(stamp.get(attribute)) for attribute, check in self._checks)
 

@@ -189,7 +189,7 @@ class RemoteUserAuth(AuthBase):
         try:
             self.headerRegex = re.compile(regex) if regex else self.headerRegex
         except (re.error, TypeError) as problem:
-            error(f"RemoteUserAuth: headerRegex is no regular expression: {problem}")
+            error(f"RemoteUserAuth: headerRegex must be a regular expression: {problem}")
         if "username" not in self.headerRegex.groupindex:
             error("RemoteUserAuth: headerRegex has no group 'username'", "write it as (?P<username>...)")
         self.trustedProxies = []

@@ -53,8 +53,12 @@ class SecretInAFile(metaclass=Checked):
     def _read(self) -> None:
         try:
             names = sorted(path.name for path in self._directory.iterdir())
-        except OSError as problem:
-            error(f"SecretInAFile: {str(self._directory)!r} can't be read: {problem.strerror}")
+        except (OSError, ValueError) as problem:
+            why = getattr(problem, "strerror", None) or problem
+            error(
+                f"SecretInAFile: {str(self._directory)!r} can't be read: {why}",
+                "a directory with a file for each secret",
+            )
             return
         for suffix in self.suffixes:
             for filename in names:

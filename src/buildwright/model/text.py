@@ -24,6 +24,15 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub("\ufffd", text)
 
 
+def is_encoding(name: str) -> bool:
+    """Whether there is a text encoding of that name."""
+    try:
+        "".encode(name)
+    except (LookupError, ValueError, TypeError):
+        return False
+    return True
+
+
 def encode_json(value: Any) -> str:
     """A value as JSON that can be stored and read back, with the replacement character where it must be."""
     try:

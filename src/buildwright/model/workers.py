@@ -115,7 +115,7 @@ class WorkerConfig(metaclass=Checked):
             error(f"{kind}: this name is reserved")
         password = self.password
         if self.needs_password and (password is None or (isinstance(password, str) and not password)):
-            error(f"{kind}: a password is needed")
+            error(f"{kind}: a password is needed", "text or a util.Secret, as the worker has it")
         elif password is not None and not isinstance(password, str) and not is_renderable(password):
             error(f"{kind}: the password must be text or a Secret, not of type {type(password).__name__}")
         limit: Any = self.max_builds

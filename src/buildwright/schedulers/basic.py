@@ -18,10 +18,10 @@ The cause of a buildset is its newest change: that change starts one buildset, w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from buildwright.model.errors import error, expect, shown
-from buildwright.model.filters import UNSET, ChangeFilter
+from buildwright.model.errors import error, expect, expect_plain_function, shown
+from buildwright.model.filters import UNSET, ChangeFilter, expect_texts, said
 from buildwright.model.sources import Change
 from buildwright.schedulers.base import Priority, Scheduler
 from buildwright.schedulers.decisions import Arrival, Fire, Inbox, Skip, State, Verdict, Wishes
@@ -31,6 +31,8 @@ MICROSECONDS = 1_000_000
 
 class ChangeFollower(Scheduler):
     """What schedulers that look at changes have in common: filter, importance, last seen revisions."""
+
+    _branch_argument: ClassVar[str] = "branch"  # what the constructor calls it
 
     def __init__(
         self,
@@ -47,10 +49,12 @@ class ChangeFollower(Scheduler):
     ) -> None:
         super().__init__(name, builderNames, **common)
         if fileIsImportant is not None:
-            expect(fileIsImportant, Callable, f"{self.what}: fileIsImportant", "a function")  # type: ignore[arg-type]
+            expect_plain_function(fileIsImportant, f"{self.what}: fileIsImportant")
         if change_filter is not None and not hasattr(change_filter, "filter_change"):
             error(f"{self.what}: change_filter must be a ChangeFilter, not {shown(change_filter)}")
             change_filter = None
+        if branch is not UNSET and not expect_texts(branch, f"{self.what}: {self._branch_argument}"):
+            branch = UNSET
         self.change_filter = ChangeFilter.fromSchedulerConstructorArgs(change_filter, branch, categories)
         self.fileIsImportant = fileIsImportant
         self.onlyImportant = bool(onlyImportant)
@@ -62,7 +66,7 @@ class ChangeFollower(Scheduler):
         return not self.onlyImportant or self.is_important(change)
 
     def is_important(self, change: Change) -> bool:
-        return self.fileIsImportant is None or bool(self.fileIsImportant(change))
+        return self.fileIsImportant is None or said(self.fileIsImportant(change), "fileIsImportant")
 
     def remembering(self, state: State, arrivals: Iterable[Arrival]) -> State:
         """The state with the revisions of these changes as the last seen ones of their codebases."""
@@ -210,6 +214,8 @@ class AnyBranchScheduler(BasicScheduler):
             )
         )
     """
+
+    _branch_argument = "branches"
 
     def __init__(
         self,

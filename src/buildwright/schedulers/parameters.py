@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 from buildwright.model.arguments import Checked
 from buildwright.model.errors import error, expect, shown
 from buildwright.model.filters import UNSET
+from buildwright.model.properties import json_problem
+from buildwright.model.renderable import is_plain
 
 Problems = dict[str, str]
 RESERVED = ("owner", "builderNames", "builderid")
@@ -91,6 +93,8 @@ class BaseParameter(metaclass=Checked):
             except re.error as problem:
                 error(f"{self.what}: {regex!r} is no regular expression: {problem}")
         if default is not UNSET:
+            if is_plain(default) and (why := json_problem(default)):
+                error(f"{self.what}: default: {why}", "text, a number, True, False or a list of these")
             self.default = default
         self.required = required
         self.multiple = multiple

@@ -301,7 +301,10 @@ class Nightly(Timed):
             if prefix:  # the arguments of the forced times are written in another way
                 field = prefix + re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), field)
             named = f"{field}: " if problem.field else ""
-            error(f"{self.what}: {named}{problem}", "as in 3, [3, 15] or '*/6'" if named else None)
+            error(
+                f"{self.what}: {named}{problem}",
+                "as in 3, [3, 15] or '*/6'" if named else "as in hour=3, hour=[3, 15], hour='*/6'",
+            )
             return None
 
     def schedule(self, state: State) -> Schedule:

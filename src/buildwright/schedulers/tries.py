@@ -123,7 +123,7 @@ class Try_Userpass(TryScheduler):  # noqa: N801 - Buildbot's name
         self,
         name: str,
         builderNames: Any,
-        port: Any = None,
+        port: int | str | None = None,
         userpass: Sequence[tuple[Any, Any]] | None = None,
         **common: Any,
     ) -> None:

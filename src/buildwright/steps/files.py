@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from buildwright.builds.commands import RemoteCommand
 from buildwright.builds.step import BuildStep
+from buildwright.model.render import IRenderable
 from buildwright.model.results import FAILURE, SUCCESS
 
 
@@ -26,9 +27,9 @@ class MakeDirectory(BuildStep):
     descriptionDone = ("Created",)
     renderables: ClassVar[Sequence[str]] = ("dir",)
 
-    def __init__(self, dir: Any, **kwargs: Any) -> None:
+    def __init__(self, dir: str | IRenderable, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dir = dir
+        self.dir: Any = dir
 
     async def run(self) -> int:
         command = RemoteCommand("mkdir", {"paths": [self.build.path(self.dir)]})
@@ -50,9 +51,9 @@ class RemoveDirectory(BuildStep):
     descriptionDone = ("Deleted",)
     renderables: ClassVar[Sequence[str]] = ("dir",)
 
-    def __init__(self, dir: Any, **kwargs: Any) -> None:
+    def __init__(self, dir: str | IRenderable, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dir = dir
+        self.dir: Any = dir
 
     async def run(self) -> int:
         command = RemoteCommand("rmdir", {"paths": [self.build.path(self.dir)]})
@@ -74,11 +75,16 @@ class CopyDirectory(BuildStep):
     renderables: ClassVar[Sequence[str]] = ("src", "dest")
 
     def __init__(
-        self, src: Any, dest: Any, timeout: float | None = 120, maxTime: float | None = None, **kwargs: Any
+        self,
+        src: str | IRenderable,
+        dest: str | IRenderable,
+        timeout: float | None = 120,
+        maxTime: float | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.src = src
-        self.dest = dest
+        self.src: Any = src
+        self.dest: Any = dest
         self.timeout = timeout
         self.maxTime = maxTime
 
@@ -109,9 +115,9 @@ class FileExists(BuildStep):
     description = ("Checking",)
     renderables: ClassVar[Sequence[str]] = ("file",)
 
-    def __init__(self, file: Any, **kwargs: Any) -> None:
+    def __init__(self, file: str | IRenderable, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.file = file
+        self.file: Any = file
         self._found = ""
 
     async def run(self) -> int:

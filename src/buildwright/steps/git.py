@@ -142,7 +142,8 @@ class Git(GitToolMixin, Source):
         if isinstance(self.getDescription, Mapping):
             for name in self.getDescription:
                 if name not in (*_FLAGS, *_VALUES, "dirty"):
-                    error(f"{kind}: getDescription has an unknown argument {name!r} of git describe")
+                    known = f"it knows {', '.join((*_FLAGS, *_VALUES, 'dirty'))}"
+                    error(f"{kind}: getDescription has an unknown argument {name!r} of git describe", known)
         elif not isinstance(self.getDescription, bool):
             error(f"{kind}: getDescription must be True, False or a dict, not {shown(self.getDescription)}")
         filters = self.filters

@@ -25,6 +25,7 @@ from buildwright.builds.step import BuildStep
 from buildwright.model.errors import error, expect, shown
 from buildwright.model.renderable import is_plain
 from buildwright.model.results import FAILURE, SUCCESS
+from buildwright.steps.transfer import expect_json
 from buildwright_worker.protocol import Masker
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import aiohttp
+
+    from buildwright.model.render import IRenderable
 
 METHODS = ("GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH")
 CONNECT_SECONDS = 60.0
@@ -88,22 +91,22 @@ class HTTPStep(BuildStep):
 
     def __init__(
         self,
-        url: Any,
+        url: str | IRenderable,
         method: Any,
-        hide_request_headers: Any = None,
-        hide_response_headers: Any = None,
-        params: Any = None,
-        data: Any = None,
+        hide_request_headers: Sequence[str] | IRenderable | None = None,
+        hide_response_headers: Sequence[str] | IRenderable | None = None,
+        params: Mapping[str, Any] | Sequence[Any] | str | IRenderable | None = None,
+        data: Mapping[str, Any] | Sequence[Any] | str | bytes | IRenderable | None = None,
         json: Any = None,
         headers: Any = None,
         cookies: Any = None,
         files: Any = None,
         auth: Any = None,
-        timeout: Any = None,
-        allow_redirects: Any = True,
+        timeout: float | Sequence[float] | IRenderable | None = None,
+        allow_redirects: bool | IRenderable = True,
         proxies: Any = None,
-        verify: Any = True,
-        cert: Any = None,
+        verify: bool | str | IRenderable = True,
+        cert: str | Sequence[str] | IRenderable | None = None,
         **kwargs: Any,
     ) -> None:
         kind = f"step {type(self).__name__}"
@@ -112,28 +115,30 @@ class HTTPStep(BuildStep):
                 kwargs.pop(name)
                 error(f"{kind}: {name} can't be had", instead)
         super().__init__(**kwargs)
-        self.url = url
+        self.url: Any = url
         self.method = method
-        self.hide_request_headers = hide_request_headers or ()
-        self.hide_response_headers = hide_response_headers or ()
-        self.params = params
-        self.data = data
+        self.hide_request_headers: Any = hide_request_headers or ()
+        self.hide_response_headers: Any = hide_response_headers or ()
+        self.params: Any = params
+        self.data: Any = data
         self.json = json
         self.headers = headers
         self.cookies = cookies
         self.files = files
         self.auth = auth
-        self.timeout = timeout
-        self.allow_redirects = allow_redirects
+        self.timeout: Any = timeout
+        self.allow_redirects: Any = allow_redirects
         self.proxies = proxies
-        self.verify = verify
-        self.cert = cert
+        self.verify: Any = verify
+        self.cert: Any = cert
         self._status = ""
         self._check(kind)
 
     def _check(self, kind: str) -> None:
         if is_plain(self.url):
             expect(self.url, str, f"{kind}: url", "text")
+        if self.json is not None:
+            expect_json(self.json, f"{kind}: json")
         if is_plain(self.method) and self.method not in METHODS:
             error(f"{kind}: method can't be {shown(self.method)}", f"one of {', '.join(METHODS)}")
         for name in ("headers", "cookies", "files", "proxies"):

@@ -48,7 +48,7 @@ class MasterShellCommand(BuildStep):
         self,
         command: Any,
         env: Any = None,
-        usePTY: Any = False,
+        usePTY: bool = False,
         interruptSignal: Any = "KILL",
         logEnviron: bool = True,
         runtime_timeout: float | None = 3600,

@@ -153,7 +153,7 @@ class P4(WorkingCopy):
         if self.stream and (self.p4branch is None or self.p4viewspec is not None or self.p4extra_views):
             error("step P4: stream takes p4base and p4branch, which together name it, and no view")
         if self.use_tickets and self.p4passwd is None:
-            error("step P4: use_tickets needs a p4passwd to log in with")
+            error("step P4: use_tickets needs a p4passwd to log in with", "give it p4passwd")
         if self.p4line_end not in LINE_ENDS:
             error(f"step P4: p4line_end must be one of {', '.join(LINE_ENDS)}, not {shown(self.p4line_end)}")
         if self.p4client_type is not None and self.p4client_type not in CLIENT_TYPES:

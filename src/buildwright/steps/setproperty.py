@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 from buildwright.builds.shell import ShellMixin
 from buildwright.builds.step import BuildStep
 from buildwright.model.errors import error, expect, shown
-from buildwright.model.renderable import settle
+from buildwright.model.properties import json_problem
+from buildwright.model.render import IRenderable
+from buildwright.model.renderable import is_plain, settle
 from buildwright.model.results import FAILURE, SUCCESS
 
 
@@ -25,9 +27,14 @@ class SetProperty(BuildStep):
     name = "SetProperty"
     renderables: ClassVar[Sequence[str]] = ("property", "value")
 
-    def __init__(self, property: Any, value: Any, **kwargs: Any) -> None:
+    def __init__(self, property: str | IRenderable, value: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.property = property
+        self.property: Any = property
+        if is_plain(value) and (problem := json_problem(value)):
+            error(
+                f"step {type(self).__name__}: value: {problem}",
+                "text, a number, True, False, None, lists, dicts",
+            )
         self.value = value
 
     async def run(self) -> int:
@@ -51,9 +58,9 @@ class SetProperties(BuildStep):
     name = "SetProperties"
     renderables: ClassVar[Sequence[str]] = ("properties",)
 
-    def __init__(self, properties: Any = None, **kwargs: Any) -> None:
+    def __init__(self, properties: Mapping[str, Any] | IRenderable | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.properties = properties
+        self.properties: Any = properties
 
     async def run(self) -> int:
         for name, value in (self.properties or {}).items():
@@ -122,7 +129,7 @@ class SetPropertyFromCommand(ShellMixin, BuildStep):
 
     def __init__(
         self,
-        property: Any = None,
+        property: str | IRenderable | None = None,
         extract_fn: Any = None,
         strip: bool = True,
         includeStdout: bool = True,
@@ -130,7 +137,7 @@ class SetPropertyFromCommand(ShellMixin, BuildStep):
         **kwargs: Any,
     ) -> None:
         super().__init__(**self.setupShellMixin(kwargs))
-        self.property = property
+        self.property: Any = property
         self.extract_fn: Callable[[int, str, str], Any] | None = extract_fn
         self.strip = strip
         self.includeStdout = includeStdout

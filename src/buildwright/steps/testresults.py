@@ -53,7 +53,7 @@ class TestResults(CompositeStepMixin, BuildStep):
             error(f"{kind} has no path", "give it the report's path at the worker")
         elif not is_renderable(path):
             expect(path, (str, list, tuple), f"{kind}: path", "a path or a list of paths")
-        if format is not None and not is_renderable(format) and format not in READERS:
+        if format is not None and not is_renderable(format) and format not in [*READERS]:
             hint = suggest(format, READERS) or f"there are {', '.join(READERS)}"
             error(f"{kind}: there is no format {shown(format)}", hint)
         expect(maxsize, int, f"{kind}: maxsize", "a number of bytes")

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from buildwright.builds.commands import RemoteCommand
 from buildwright.builds.step import BuildStep
 from buildwright.model.errors import error, expect
+from buildwright.model.render import IRenderable
 from buildwright.model.renderable import is_plain
 from buildwright.model.results import FAILURE, SUCCESS
 from buildwright.model.sources import SourceStamp
@@ -122,28 +123,28 @@ class FileUpload(Upload):
 
     def __init__(
         self,
-        workersrc: Any = None,
-        masterdest: Any = None,
+        workersrc: str | IRenderable | None = None,
+        masterdest: str | IRenderable | None = None,
         workdir: Any = None,
         maxsize: int | None = None,
         blocksize: int = 256 * 1024,
         mode: int | None = None,
         keepstamp: bool = False,
-        url: Any = None,
-        urlText: Any = None,
+        url: str | IRenderable | None = None,
+        urlText: str | IRenderable | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(workdir=workdir, **kwargs)
         self._needs(workersrc=workersrc, masterdest=masterdest)
         self._numbers(maxsize=maxsize, blocksize=blocksize, mode=mode)
-        self.workersrc = workersrc
-        self.masterdest = masterdest
+        self.workersrc: Any = workersrc
+        self.masterdest: Any = masterdest
         self.maxsize = maxsize
         self.blocksize = blocksize
         self.mode = mode
         self.keepstamp = keepstamp
-        self.url = url
-        self.urlText = urlText
+        self.url: Any = url
+        self.urlText: Any = urlText
 
     async def run(self) -> int:
         destination = self.master_path(self.masterdest)
@@ -208,8 +209,8 @@ class FileDownload(_Download):
 
     def __init__(
         self,
-        mastersrc: Any,
-        workerdest: Any = None,
+        mastersrc: str | IRenderable,
+        workerdest: str | IRenderable | None = None,
         workdir: Any = None,
         maxsize: int | None = None,
         blocksize: int = 16 * 1024,
@@ -219,8 +220,8 @@ class FileDownload(_Download):
         super().__init__(workdir=workdir, **kwargs)
         self._needs(mastersrc=mastersrc, workerdest=workerdest)
         self._numbers(maxsize=maxsize, blocksize=blocksize, mode=mode)
-        self.mastersrc = mastersrc
-        self.workerdest = workerdest
+        self.mastersrc: Any = mastersrc
+        self.workerdest: Any = workerdest
         self.maxsize = maxsize
         self.blocksize = blocksize
         self.mode = mode
@@ -247,8 +248,8 @@ class StringDownload(_Download):
 
     def __init__(
         self,
-        s: Any,
-        workerdest: Any = None,
+        s: str | bytes | IRenderable,
+        workerdest: str | IRenderable | None = None,
         workdir: Any = None,
         maxsize: int | None = None,
         blocksize: int = 16 * 1024,
@@ -258,8 +259,8 @@ class StringDownload(_Download):
         super().__init__(workdir=workdir, **kwargs)
         self._needs(s=s, workerdest=workerdest)
         self._numbers(maxsize=maxsize, blocksize=blocksize, mode=mode)
-        self.s = s
-        self.workerdest = workerdest
+        self.s: Any = s
+        self.workerdest: Any = workerdest
         self.maxsize = maxsize
         self.blocksize = blocksize
         self.mode = mode
@@ -288,11 +289,21 @@ class JSONStringDownload(StringDownload):
 
     name = "json_download"
 
-    def __init__(self, o: Any, workerdest: Any = None, **kwargs: Any) -> None:
+    def __init__(self, o: Any, workerdest: str | IRenderable | None = None, **kwargs: Any) -> None:
+        expect_json(o, "step JSONStringDownload: o")
         super().__init__(o, workerdest, **kwargs)
 
     def content(self) -> str:
         return json.dumps(self.s)
+
+
+def expect_json(value: Any, what: str) -> None:
+    """Report something plain that JSON can't hold."""
+    if is_plain(value):
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as problem:
+            error(f"{what} must be something that JSON can hold: {problem}", "text, numbers, lists, dicts")
 
 
 class JSONPropertiesDownload(StringDownload):
@@ -306,7 +317,7 @@ class JSONPropertiesDownload(StringDownload):
 
     name = "json_properties_download"
 
-    def __init__(self, workerdest: Any = None, **kwargs: Any) -> None:
+    def __init__(self, workerdest: str | IRenderable | None = None, **kwargs: Any) -> None:
         super().__init__("", workerdest, **kwargs)
 
     def content(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 from buildwright.builds.step import BuildStep, BuildStepCancelled
 from buildwright.model.errors import error, shown
 from buildwright.model.properties import Properties
+from buildwright.model.render import IRenderable
 from buildwright.model.renderable import is_plain, settle
 from buildwright.model.results import CANCELLED, SUCCESS, status_to_string, worst_status
 from buildwright.model.sources import SourceStamp
@@ -69,16 +70,16 @@ class Trigger(BuildStep):
 
     def __init__(
         self,
-        schedulerNames: Any = None,
-        sourceStamp: Any = None,
-        sourceStamps: Any = None,
-        updateSourceStamp: Any = None,
-        alwaysUseLatest: Any = False,
-        waitForFinish: Any = False,
-        set_properties: Any = None,
-        copy_properties: Any = None,
-        parent_relationship: Any = "Triggered from",
-        unimportantSchedulerNames: Any = None,
+        schedulerNames: Sequence[Any] | IRenderable | None = None,
+        sourceStamp: Mapping[str, Any] | IRenderable | None = None,
+        sourceStamps: Sequence[Any] | IRenderable | None = None,
+        updateSourceStamp: bool | IRenderable | None = None,
+        alwaysUseLatest: bool | IRenderable = False,
+        waitForFinish: bool | IRenderable = False,
+        set_properties: Mapping[str, Any] | IRenderable | None = None,
+        copy_properties: Sequence[Any] | IRenderable | None = None,
+        parent_relationship: str | IRenderable = "Triggered from",
+        unimportantSchedulerNames: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -95,17 +96,17 @@ class Trigger(BuildStep):
             for name in unimportantSchedulerNames:
                 if is_plain(list(schedulerNames)) and name not in schedulerNames:
                     error(f"{kind}: unimportantSchedulerNames has {name!r}, which schedulerNames hasn't")
-        self.schedulerNames = schedulerNames
-        self.sourceStamps = [sourceStamp] if sourceStamp else sourceStamps
+        self.schedulerNames: Any = schedulerNames
+        self.sourceStamps: Any = [sourceStamp] if sourceStamp else sourceStamps
         if updateSourceStamp is None:
             updateSourceStamp = not (self.sourceStamps or alwaysUseLatest)
-        self.updateSourceStamp = updateSourceStamp
-        self.alwaysUseLatest = alwaysUseLatest
-        self.waitForFinish = waitForFinish
-        self.set_properties = set_properties
-        self.copy_properties = copy_properties
-        self.parent_relationship = parent_relationship
-        self.unimportantSchedulerNames = unimportantSchedulerNames
+        self.updateSourceStamp: Any = updateSourceStamp
+        self.alwaysUseLatest: Any = alwaysUseLatest
+        self.waitForFinish: Any = waitForFinish
+        self.set_properties: Any = set_properties
+        self.copy_properties: Any = copy_properties
+        self.parent_relationship: Any = parent_relationship
+        self.unimportantSchedulerNames: Any = unimportantSchedulerNames
         self._names: list[str] = []
 
     # -- to be overridden ---------------------------------------------------------------------------------

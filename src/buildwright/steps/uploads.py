@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from buildwright.builds.commands import RemoteCommand
 from buildwright.builds.step import BuildStepCancelled, BuildStepFailed
 from buildwright.model.errors import error, shown
+from buildwright.model.render import IRenderable
 from buildwright.model.renderable import settle
 from buildwright.model.results import SKIPPED, SUCCESS, WARNINGS
 from buildwright.steps.arriving import ArrivingTree
@@ -89,27 +90,27 @@ class DirectoryUpload(_TreeUpload):
 
     def __init__(
         self,
-        workersrc: Any = None,
-        masterdest: Any = None,
+        workersrc: str | IRenderable | None = None,
+        masterdest: str | IRenderable | None = None,
         workdir: Any = None,
         maxsize: int | None = None,
         blocksize: int = 16 * 1024,
         compress: str | None = None,
-        url: Any = None,
-        urlText: Any = None,
+        url: str | IRenderable | None = None,
+        urlText: str | IRenderable | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(workdir=workdir, **kwargs)
         self._needs(workersrc=workersrc, masterdest=masterdest)
         self._numbers(maxsize=maxsize, blocksize=blocksize)
         self._check_compress(compress)
-        self.workersrc = workersrc
-        self.masterdest = masterdest
+        self.workersrc: Any = workersrc
+        self.masterdest: Any = masterdest
         self.maxsize = maxsize
         self.blocksize = blocksize
         self.compress = compress
-        self.url = url
-        self.urlText = urlText
+        self.url: Any = url
+        self.urlText: Any = urlText
 
     async def run(self) -> int:
         destination = self.master_path(self.masterdest)
@@ -146,8 +147,8 @@ class MultipleFileUpload(_TreeUpload):
 
     def __init__(
         self,
-        workersrcs: Any = None,
-        masterdest: Any = None,
+        workersrcs: str | Sequence[Any] | IRenderable | None = None,
+        masterdest: str | IRenderable | None = None,
         workdir: Any = None,
         maxsize: int | None = None,
         blocksize: int = 16 * 1024,
@@ -155,24 +156,24 @@ class MultipleFileUpload(_TreeUpload):
         mode: int | None = None,
         compress: str | None = None,
         keepstamp: bool = False,
-        url: Any = None,
-        urlText: Any = None,
+        url: str | IRenderable | None = None,
+        urlText: str | IRenderable | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(workdir=workdir, **kwargs)
         self._needs(workersrcs=workersrcs, masterdest=masterdest)
         self._numbers(maxsize=maxsize, blocksize=blocksize, mode=mode)
         self._check_compress(compress)
-        self.workersrcs = workersrcs
-        self.masterdest = masterdest
+        self.workersrcs: Any = workersrcs
+        self.masterdest: Any = masterdest
         self.maxsize = maxsize
         self.blocksize = blocksize
         self.glob = glob
         self.mode = mode
         self.compress = compress
         self.keepstamp = keepstamp
-        self.url = url
-        self.urlText = urlText
+        self.url: Any = url
+        self.urlText: Any = urlText
         self._shown = ""
 
     async def run(self) -> int:
