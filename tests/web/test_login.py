@@ -16,6 +16,7 @@ from buildwright.model.render import Secret
 from buildwright.web.auth import limits
 from buildwright.web.auth.passwords import fits, is_hash
 from buildwright.web.auth.tokens import new_token
+from tests.support.rig import rig
 from tests.support.webserver import Server, snapshot
 from tests.web.test_audit import entries
 
@@ -396,3 +397,40 @@ async def test_tokens_work_beside_logins(server: Server, person: Person) -> None
     await person.login("ann", "a good one")
     # Who sends a token is the token's user; a wrong one is not made good by a session.
     assert (await person.call("/workers/1", "pause", Authorization="Bearer wrong"))[0] == 401
+
+
+@pytest.mark.usefixtures("passwords")
+async def test_all_masters_of_a_database_know_a_session(
+    server: Server, person: Person, tmp_path: Path
+) -> None:
+    other = Server(server.store, tmp_path)
+    other.snapshot = server.snapshot
+    await other.start()
+    try:
+        await person.login("ann", "a good one")
+        here, person.server = person.server, other
+        assert (await person.user())["username"] == "ann"
+        await person.post("/auth/logout", {})
+        person.server = here
+        assert await person.user() == {"anonymous": True}
+    finally:
+        await other.stop()
+
+
+@pytest.mark.parametrize(
+    ("auth", "everywhere"),
+    [
+        ("None", False),
+        ("util.UserPasswordAuth({'ann': 'a good one'})", True),
+        ("util.RemoteUserAuth()", False),
+    ],
+)
+async def test_a_master_listens_where_others_can_say_who_they_are(
+    tmp_path: Path, auth: str, everywhere: bool
+) -> None:
+    text = f"builder('b', steps.ShellCommand(command='true'))\nc['www']['auth'] = {auth}\n"
+    async with rig(tmp_path, "sqlite:///state.sqlite", text, workers=()) as it:
+        [runner] = it.master.serving._runners
+        hosts = {address[0] for address in runner.addresses}
+        assert (hosts == {"127.0.0.1"}) is not everywhere
+        assert bool(hosts & {"0.0.0.0", "::"}) is everywhere
