@@ -24,7 +24,7 @@ Path: project/src
 Project: tool
 
 Update of /cvsroot/project/src
-In directory host:/home/ann/project/src
+In directory host:/usr/src/project
 
 Modified Files:
       Tag: side
