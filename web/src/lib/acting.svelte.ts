@@ -2,7 +2,8 @@
 // wants to know first who asks, the dialog for that opens and the same call is made again.
 
 import { t } from "../i18n/index.svelte";
-import { ApiError, call, useToken } from "./api";
+import { ApiError, call } from "./api";
+import { identify } from "./session.svelte";
 
 export interface Notice {
   id: number;
@@ -11,11 +12,6 @@ export interface Notice {
 }
 
 export const notices = $state<{ list: Notice[] }>({ list: [] });
-/** The dialog that asks who acts: its question, and where its answer goes. */
-export const asking = $state<{ question: string; answer: ((given: string | null) => void) | null }>({
-  question: "",
-  answer: null,
-});
 /** How often something was done: whoever shows what people did reads it again. */
 export const acted = $state({ times: 0 });
 let count = 0;
@@ -29,16 +25,6 @@ export function notify(text: string, bad = false): void {
 
 export function dismiss(id: number): void {
   notices.list = notices.list.filter((each) => each.id !== id);
-}
-
-function askForToken(question: string): Promise<string | null> {
-  return new Promise((resolve) => {
-    asking.question = question;
-    asking.answer = (given) => {
-      asking.answer = null;
-      resolve(given);
-    };
-  });
 }
 
 /** Call a method; raises ApiError where it is refused (after the reader gave up to say who they are). */
@@ -55,9 +41,7 @@ export async function attempt<T>(
       return result;
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 401) throw error;
-      const token = await askForToken(error.message);
-      if (token === null) throw error;
-      useToken(token);
+      if (!(await identify(error.message))) throw error;
     }
   }
 }

@@ -95,6 +95,15 @@ export class Events {
     this.#connect();
   }
 
+  /** Connect anew, as whoever the browser's cookies now say. */
+  restart(): void {
+    const old = this.#socket;
+    this.#socket = undefined;
+    old?.close();
+    this.#pause = FIRST_PAUSE;
+    this.#connect();
+  }
+
   #connect(): void {
     clearTimeout(this.#timer);
     clearInterval(this.#pings);

@@ -18,6 +18,7 @@ export const VIEWS: Record<string, View> = {
   "/builders/:builder": () => import("../views/Builder.svelte"),
   "/builders/:builder/force/:scheduler": () => import("../views/Builder.svelte"),
   "/builders/:builder/builds/:number": () => import("../views/Build.svelte"),
+  "/builders/:builder/builds/:number/steps/:step/logs/:slug": () => import("../views/Log.svelte"),
   "/builds/:buildid": () => import("../views/Build.svelte"),
   "/changes": () => import("../views/Changes.svelte"),
   "/changes/:change": () => import("../views/Change.svelte"),
@@ -26,6 +27,9 @@ export const VIEWS: Record<string, View> = {
   "/console": () => import("../views/Console.svelte"),
   "/grid": () => import("../views/Grid.svelte"),
   "/waterfall": () => import("../views/Waterfall.svelte"),
+  "/schedulers": () => import("../views/Schedulers.svelte"),
+  "/masters": () => import("../views/Masters.svelte"),
+  "/masters/:master": () => import("../views/Master.svelte"),
   "/about": () => import("../views/About.svelte"),
 };
 
@@ -100,8 +104,8 @@ export const to = {
   builder: (builderid: number | string) => link(["builders", builderid]),
   build: (builderid: number, number: number) => link(["builders", builderid, "builds", number]),
   log: (
-    builderid: number,
-    number: number,
+    builderid: number | string,
+    number: number | string,
     step: number | string,
     slug: string,
     query: Record<string, string | undefined> = {},

@@ -184,3 +184,36 @@ export interface TestResultSet {
   tests_failed: number | null;
   complete: boolean;
 }
+
+/** What a scheduler is, what it starts and when; what another master has is known in part. */
+export interface Schedule {
+  schedulerid: number;
+  name: string;
+  kind: string | null;
+  enabled: boolean;
+  masterid: number | null;
+  builder_names: string[] | null;
+  /** The scheduler whose success it waits for. */
+  follows: string | null;
+  waits_for: string;
+  next_due_us: number[];
+  settled_us: number | null;
+  settled_outcome: string | null;
+  settled_buildsetid: number | null;
+  /** Changes that wait for its timer, by branch. */
+  waiting: {
+    branch: string | null;
+    codebase: string;
+    project: string;
+    repository: string;
+    changes: number;
+    important: number;
+    fires_at_us: number | null;
+  }[];
+}
+
+export interface ChangeSource {
+  changesourceid: number;
+  name: string;
+  master: Master | null;
+}
