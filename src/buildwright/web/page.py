@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import platform
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -88,7 +89,7 @@ class Page:
             "multiMaster": snapshot.multi_master,
             "title": snapshot.title,
             "titleURL": snapshot.title_url,
-            "versions": [["Buildwright", __version__]],
+            "versions": [["Buildwright", __version__], ["Python", platform.python_version()]],
         }
         told |= await told_of_logins(gate_of(request), request)
         return json_reply(told, headers={"Cache-Control": "private, no-cache", "Vary": "Cookie"})
