@@ -21,6 +21,7 @@ _PARAMETERS: Final = "buildwright.schedulers.parameters"
 _RENDER: Final = "buildwright.model.render"
 _REPO: Final = "buildwright.steps.repo"
 _RESULTS: Final = "buildwright.model.results"
+_ROLES: Final = "buildwright.model.roles"
 _SVN_SPLIT: Final = "buildwright.changes.svnsplit"
 _VSTUDIO: Final = "buildwright.steps.vstudio"
 
@@ -235,12 +236,12 @@ TABLE: Final[dict[str, dict[str, str]]] = {
         "Results": _RESULTS,
         "Retention": "buildwright.model.retention",
         "RevlinkMatch": "buildwright.model.revlinks",
-        "RolesFromBase": _AUTHZ,
-        "RolesFromDomain": _AUTHZ,
-        "RolesFromEmails": _AUTHZ,
-        "RolesFromGroups": _AUTHZ,
-        "RolesFromOwner": _AUTHZ,
-        "RolesFromUsername": _AUTHZ,
+        "RolesFromBase": _ROLES,
+        "RolesFromDomain": _ROLES,
+        "RolesFromEmails": _ROLES,
+        "RolesFromGroups": _ROLES,
+        "RolesFromOwner": _ROLES,
+        "RolesFromUsername": _ROLES,
         "SKIPPED": _RESULTS,
         "SUCCESS": _RESULTS,
         "Secret": _RENDER,
@@ -474,12 +475,6 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
             EndpointMatcherBase,
             ForceBuildEndpointMatcher,
             RebuildBuildEndpointMatcher,
-            RolesFromBase,
-            RolesFromDomain,
-            RolesFromEmails,
-            RolesFromGroups,
-            RolesFromOwner,
-            RolesFromUsername,
             StopBuildEndpointMatcher,
             fnmatchStrMatcher,
             reStrMatcher,
@@ -526,6 +521,14 @@ if TYPE_CHECKING:  # what the table gives, for type checkers and editors; a test
         )
         from buildwright.model.retention import Retention
         from buildwright.model.revlinks import RevlinkMatch
+        from buildwright.model.roles import (
+            RolesFromBase,
+            RolesFromDomain,
+            RolesFromEmails,
+            RolesFromGroups,
+            RolesFromOwner,
+            RolesFromUsername,
+        )
         from buildwright.schedulers.cancellers import FailingBuildsetCanceller, OldBuildCanceller
         from buildwright.schedulers.janitor import JanitorConfigurator
         from buildwright.schedulers.parameters import (

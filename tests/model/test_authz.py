@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildwright.model import authz
+from buildwright.model import authz, roles
 from buildwright.model.authz import Access, Authz, Verdict, fnmatchStrMatcher, reStrMatcher
 from buildwright.model.errors import ConfigErrors
 
@@ -44,26 +44,26 @@ def test_what_a_rule_is_for(rule: Any, matched: Sequence[Access]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("matcher", "user", "roles"),
+    ("matcher", "user", "found"),
     [
-        (authz.RolesFromUsername(["a", "b"], ["ann"]), {"username": "ann"}, {"a", "b"}),
-        (authz.RolesFromUsername(["a"], ["ann"]), {"username": "Ann", "email": "ann"}, set()),
-        (authz.RolesFromUsername(["a"], ["ann"]), {"anonymous": True}, set()),
-        (authz.RolesFromEmails(a=["ann@x.org"], b=["bob@x.org"]), {"email": "Ann@X.org"}, {"a"}),
-        (authz.RolesFromEmails(a=["ann@x.org"]), {"username": "ann@x.org"}, set()),
-        (authz.RolesFromEmails(a=[""]), {"email": ""}, set()),
-        (authz.RolesFromDomain(a=["x.org"], b=["y.org"]), {"email": "ann@X.ORG"}, {"a"}),
-        (authz.RolesFromDomain(a=["x.org"]), {"email": "ann@sub.x.org"}, set()),
-        (authz.RolesFromDomain(a=["x.org"]), {"email": "ann@evilx.org"}, set()),
-        (authz.RolesFromDomain(a=["x.org"]), {"email": "x.org"}, set()),
-        (authz.RolesFromDomain(a=["x.org"]), {"email": "ann@x.org@y.org"}, set()),
-        (authz.RolesFromGroups(), {"groups": ["a", "b"]}, {"a", "b"}),
-        (authz.RolesFromGroups("ci-"), {"groups": ["ci-a", "b", "xci-c"]}, {"a"}),
-        (authz.RolesFromGroups(), {"groups": None}, set()),
+        (roles.RolesFromUsername(["a", "b"], ["ann"]), {"username": "ann"}, {"a", "b"}),
+        (roles.RolesFromUsername(["a"], ["ann"]), {"username": "Ann", "email": "ann"}, set()),
+        (roles.RolesFromUsername(["a"], ["ann"]), {"anonymous": True}, set()),
+        (roles.RolesFromEmails(a=["ann@x.org"], b=["bob@x.org"]), {"email": "Ann@X.org"}, {"a"}),
+        (roles.RolesFromEmails(a=["ann@x.org"]), {"username": "ann@x.org"}, set()),
+        (roles.RolesFromEmails(a=[""]), {"email": ""}, set()),
+        (roles.RolesFromDomain(a=["x.org"], b=["y.org"]), {"email": "ann@X.ORG"}, {"a"}),
+        (roles.RolesFromDomain(a=["x.org"]), {"email": "ann@sub.x.org"}, set()),
+        (roles.RolesFromDomain(a=["x.org"]), {"email": "ann@evilx.org"}, set()),
+        (roles.RolesFromDomain(a=["x.org"]), {"email": "x.org"}, set()),
+        (roles.RolesFromDomain(a=["x.org"]), {"email": "ann@x.org@y.org"}, set()),
+        (roles.RolesFromGroups(), {"groups": ["a", "b"]}, {"a", "b"}),
+        (roles.RolesFromGroups("ci-"), {"groups": ["ci-a", "b", "xci-c"]}, {"a"}),
+        (roles.RolesFromGroups(), {"groups": None}, set()),
     ],
 )
-def test_roles(matcher: Any, user: dict[str, Any], roles: set[str]) -> None:
-    assert set(matcher.getRolesFromUser(user)) == roles
+def test_roles(matcher: Any, user: dict[str, Any], found: set[str]) -> None:
+    assert set(matcher.getRolesFromUser(user)) == found
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_roles(matcher: Any, user: dict[str, Any], roles: set[str]) -> None:
     ],
 )
 def test_roles_of_owners(user: dict[str, Any], owner: str, has: bool) -> None:
-    rules = Authz([authz.StopBuildEndpointMatcher(role="own")], [authz.RolesFromOwner(role="own")])
+    rules = Authz([authz.StopBuildEndpointMatcher(role="own")], [roles.RolesFromOwner(role="own")])
     assert rules.judge(user, replace(STOP, owner=owner)).allowed is has
     assert rules.judge(user, STOP).allowed is False
 
@@ -90,7 +90,7 @@ def test_rules_are_tried_in_order() -> None:
             authz.AnyControlEndpointMatcher(role="admins", defaultDeny=False),
             authz.StopBuildEndpointMatcher(role="nobody at all"),
         ],
-        [authz.RolesFromGroups()],
+        [roles.RolesFromGroups()],
     )
     assert rules.judge({"groups": ["stoppers"]}, STOP).allowed
     assert rules.judge({"groups": ["admins"]}, STOP).allowed
@@ -107,7 +107,7 @@ def test_patterns() -> None:
     assert not reStrMatcher("no-admins", "admins")
     rules = Authz(
         [authz.ForceBuildEndpointMatcher(builder="a|b", role="(x|y)$")],
-        [authz.RolesFromGroups()],
+        [roles.RolesFromGroups()],
         stringsMatcher=reStrMatcher,
     )
     assert rules.judge({"groups": ["y"]}, replace(FORCE, builder="b")).allowed
@@ -121,7 +121,7 @@ def test_each_of_several_builders_must_be_allowed() -> None:
             authz.ForceBuildEndpointMatcher(builder="a", role="devs"),
             authz.ForceBuildEndpointMatcher(builder="b", role="admins"),
         ],
-        [authz.RolesFromGroups()],
+        [roles.RolesFromGroups()],
     )
     devs = {"groups": ["devs"]}
     assert rules.judge(devs, FORCE, ["a"]).allowed
@@ -159,7 +159,7 @@ RULES = st.builds(
 )
 def test_what_is_said_beforehand_is_kept(rules: list[Any], groups: list[str], access: Access) -> None:
     """Yes is yes for every builder and owner, no is no for all; what depends does so."""
-    made = Authz(rules, [authz.RolesFromGroups(), authz.RolesFromOwner(role="own")])
+    made = Authz(rules, [roles.RolesFromGroups(), roles.RolesFromOwner(role="own")])
     user = {"email": "ann", "groups": groups}
     said = made.judge(user, replace(access, known=False)).allowed
     known = [
@@ -178,7 +178,7 @@ def test_what_is_said_beforehand_is_kept(rules: list[Any], groups: list[str], ac
 
 
 def test_groups_that_matter() -> None:
-    rules = Authz([authz.AnyControlEndpointMatcher(role="admins")], [authz.RolesFromGroups("ci-")])
+    rules = Authz([authz.AnyControlEndpointMatcher(role="admins")], [roles.RolesFromGroups("ci-")])
     assert rules.groups_with_roles({"groups": ["ci-admins", "ci-others", "admins"]}) == ["ci-admins"]
 
 
@@ -206,11 +206,11 @@ def test_a_rule_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Authz([authz.RolesFromGroups()]), "allowRules must be a list of rules"),
+        (lambda: Authz([roles.RolesFromGroups()]), "allowRules must be a list of rules"),
         (lambda: Authz([], [authz.AnyEndpointMatcher(role="r")]), "roleMatchers must be a list of rules"),
         (lambda: authz.AnyEndpointMatcher(role=""), "role must not be empty"),
-        (lambda: authz.RolesFromUsername(["a"], "ann"), "usernames must be a list of texts"),
-        (lambda: authz.RolesFromEmails(a="ann@x.org"), "a must be a list of texts"),
+        (lambda: roles.RolesFromUsername(["a"], "ann"), "usernames must be a list of texts"),
+        (lambda: roles.RolesFromEmails(a="ann@x.org"), "a must be a list of texts"),
         (
             lambda: Authz([authz.AnyEndpointMatcher(role="(")], stringsMatcher=reStrMatcher),
             "is no regular expression",

@@ -3,13 +3,9 @@
 import pytest
 from playwright.async_api import Page, expect
 
-from buildwright.model.authz import (
-    AnyControlEndpointMatcher,
-    AnyEndpointMatcher,
-    Authz,
-    RolesFromUsername,
-)
+from buildwright.model.authz import AnyControlEndpointMatcher, AnyEndpointMatcher, Authz
 from buildwright.model.logins import UserPasswordAuth
+from buildwright.model.roles import RolesFromUsername
 from buildwright.web.auth.tokens import new_token
 from tests.support.webserver import Server, snapshot
 from tests.web.conftest import SMALL

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from yarl import URL
 
 from buildwright.model import authz as rules
+from buildwright.model import roles
 from buildwright.model.authz import Access, Authz
 from buildwright.model.logins import UserPasswordAuth
 from buildwright.store import schema
@@ -27,8 +28,8 @@ from tests.web.test_login import Person
 
 LAST = SMALL.builds
 USERS = UserPasswordAuth({name: f"of {name}" for name in ("ann", "bob", "eve")})
-ANN_RULES = rules.RolesFromUsername(roles=["admins"], usernames=["ann", "token:robot"])
-ROLES = [ANN_RULES, rules.RolesFromOwner(role="owner")]
+ANN_RULES = roles.RolesFromUsername(roles=["admins"], usernames=["ann", "token:robot"])
+ROLES = [ANN_RULES, roles.RolesFromOwner(role="owner")]
 
 
 def serve_rules(server: Server, *allow: Any, roles: Sequence[Any] = ROLES, **more: Any) -> None:

@@ -11,10 +11,11 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 from yarl import URL
 
-from buildwright.model.authz import AnyControlEndpointMatcher, Authz, RolesFromGroups
+from buildwright.model.authz import AnyControlEndpointMatcher, Authz
 from buildwright.model.logins import AuthBase
 from buildwright.model.oauth import BitbucketAuth, GitHubAuth, GitLabAuth, GoogleAuth, OIDCAuth
 from buildwright.model.render import Secret
+from buildwright.model.roles import RolesFromGroups
 from tests.support.providers import CLIENT, SECRET, Provider
 from tests.support.webserver import Server, snapshot
 from tests.web.test_audit import entries
