@@ -382,7 +382,7 @@ collection.
 | `NAME=VALUE`, `NAME__OP=VALUE` | filters: `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `contains`, `in`, `notin` |
 | `field=NAME` | only these fields; may be repeated. Some are shown only when they are asked for |
 | `order=NAME`, `order=-NAME` | sorts; may be repeated |
-| `limit=N`, `offset=N` | pages |
+| `limit=N`, `offset=N` | pages; an answer has 10,000 things at most, `meta.total` says how many there are |
 | `property=NAME`, `property=*` | also these properties, of things that have them |
 
 Filters and orders are by fields of the answer: those asked for with `field`, if any. Whatever isn't known

@@ -168,7 +168,7 @@ async def test_a_store_that_is_away_is_503_and_not_our_fault(
     async def away(*_: object, **__: object) -> None:
         raise StoreAway("the database is away")
 
-    server.store.read = away  # type: ignore[method-assign,assignment]
+    server.store.browse = away  # type: ignore[method-assign,assignment]
     async with http.get(f"{server.url}/api/v2/builds") as response:
         assert (response.status, response.headers["Retry-After"]) == (503, "5")
         assert list(await response.json()) == ["error"]

@@ -92,7 +92,7 @@ class LogReader:
 
     async def log(self, logid: int) -> LogRow:
         """The log's row, also of an expired one."""
-        log = await self._store.read(units.get_log(logid))
+        log = await self._store.browse(units.get_log(logid))
         if log is None:
             raise NoSuchLog(logid)
         return log
@@ -107,7 +107,7 @@ class LogReader:
         end = first + max(count, 0)
 
         async def look() -> tuple[LogRow, list[Line]]:
-            row, chunks = await self._store.read(units.read_lines(logid, first, end))
+            row, chunks = await self._store.browse(units.read_lines(logid, first, end))
             log = _readable(logid, row)
             return log, self._assemble(log, chunks, first, end) if log.tier in units.IN_CHUNKS else []
 
@@ -131,7 +131,7 @@ class LogReader:
 
     async def half_lines(self, logid: int, longest: int) -> list[HalfLine]:
         """What a running log has after its last newlines; of each up to ``longest`` bytes, its last ones."""
-        return await self._store.read(logstretches.read_half_lines(logid, longest))
+        return await self._store.browse(logstretches.read_half_lines(logid, longest))
 
     async def stretch(
         self,
@@ -149,7 +149,7 @@ class LogReader:
         """
 
         async def look() -> tuple[LogRow, Stretch]:
-            row, chunks, begin, stop, left_out = await self._store.read(
+            row, chunks, begin, stop, left_out = await self._store.browse(
                 logstretches.read_stretch(logid, first, end, room, longest, backward)
             )
             log = _readable(logid, row)
@@ -279,7 +279,7 @@ class LogReader:
 
     async def _window(self, logid: int, seq: int, stream: str | None, known: _Sealed | None) -> _Window:
         async def look() -> tuple[LogRow, _Window]:
-            window = await self._store.read(units.read_window(logid, seq, stream))
+            window = await self._store.browse(units.read_window(logid, seq, stream))
             log = _readable(logid, window.log)
             return log, _Window(log, window.chunks, window.next_seq, None)
 

@@ -23,6 +23,9 @@ What callers may lean on:
 - **stop** runs what is queued, then ends; calls that can't be served any more raise :class:`StoreStopped`.
 - **read** takes the same form of unit on a connection that refuses writes. Each of its statements sees what
   is committed when it begins; several statements are not promised one snapshot.
+- **browse** reads for those who look around: people, programs, whoever crawls through the history. It has
+  connections of its own, so that however many of them come, and however long they look, what builds read
+  doesn't wait behind them. When too many wait, one more is refused at once (:class:`StoreBusy`).
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ import abc
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -42,6 +45,7 @@ from buildwright.store.errors import (
     Health,
     StatementFailed,
     StoreAway,
+    StoreBusy,
     StoreReadOnly,
     StoreStopped,
     StoreUnavailable,
@@ -55,6 +59,8 @@ log = structlog.get_logger(__name__)
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 PROBE_SECONDS = 1.0
+MOST_BROWSING = 100
+"""So many calls of ``browse`` may wait at once."""
 
 
 def wall_us() -> int:
@@ -105,6 +111,7 @@ class Store(abc.ABC):
         self.health = Health("ok", now_us())
         self._now_us = now_us
         self._running = False
+        self._browsing = 0
         self._healthy: asyncio.Future[None] | None = None
 
     @abc.abstractmethod
@@ -124,6 +131,10 @@ class Store(abc.ABC):
     @abc.abstractmethod
     async def read(self, unit: Unit[R], *, timeout: float | None = None) -> R:
         """Run a unit that only reads."""
+
+    async def browse(self, unit: Unit[R], *, timeout: float | None = None) -> R:
+        """As :meth:`read`, for those whom builds must not wait for."""
+        return await self.read(unit, timeout=timeout)
 
     async def insist(self, unit: Unit[R]) -> R:
         """As :meth:`run`, and wait out a full, read-only or broken database until the store is stopped."""
@@ -153,6 +164,17 @@ class Store(abc.ABC):
             await asyncio.shield(self._healthy)
 
     # -- for the drivers -----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _one_more(self) -> Iterator[None]:
+        """A call of ``browse``, unless too many wait."""
+        if self._browsing >= MOST_BROWSING:
+            raise StoreBusy(f"The database {self.name} has too many readers.")
+        self._browsing += 1
+        try:
+            yield
+        finally:
+            self._browsing -= 1
 
     def _set_health(self, error: StoreUnavailable | None) -> None:
         """Note what ails the database, or that nothing does any more."""

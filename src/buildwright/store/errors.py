@@ -7,6 +7,7 @@
     ├── StoreUnavailable  nothing is wrong with the call; the database can't serve it now
     │   ├── StoreAway       not reachable: `run` and `read` wait for it, unless they were given a timeout
     │   │   └── StoreLocked   another process holds SQLite's write lock
+    │   ├── StoreBusy       too many calls of `browse` wait already
     │   ├── StoreFull       no room left on its disk
     │   ├── StoreReadOnly   it takes no writes: permissions, a read-only mount, a standby server
     │   └── StoreBroken     an I/O error, a corrupt file, or not a database at all
@@ -48,6 +49,10 @@ class StoreAway(StoreUnavailable):
 
 class StoreLocked(StoreAway):
     """Another process holds SQLite's write lock."""
+
+
+class StoreBusy(StoreUnavailable):
+    """So many reads of those who look around wait already that one more would wait for nothing."""
 
 
 class StoreFull(StoreUnavailable):

@@ -3,7 +3,7 @@
 A unit is one READ COMMITTED transaction; what must not change under it, it locks (``FOR UPDATE``, ``FOR
 SHARE``) or compares. Calls wait in one queue; a free lane takes the next
 (:mod:`buildwright.store.postgres_lanes`). Reads have lanes of their own, whose sessions refuse writes and
-commit by statement.
+commit by statement, and those who browse have others again.
 
 What happens when things fail:
 
@@ -48,6 +48,7 @@ log = structlog.get_logger(__name__)
 
 WRITERS = 12
 READERS = 3
+BROWSERS = 2
 CONNECT_SECONDS = 10.0
 WATCH_SECONDS = 5.0
 STUCK_SECONDS = 60.0
@@ -91,6 +92,7 @@ class PostgresStore(Store):
         self._limits = (writers, readers)
         self._writes = Lanes(self, writers, transactions=True)
         self._reads = Lanes(self, readers, transactions=False)
+        self._browses = Lanes(self, BROWSERS, transactions=False)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -102,6 +104,7 @@ class PostgresStore(Store):
         writers, readers = self._limits
         self._writes = Lanes(self, writers, transactions=True)
         self._reads = Lanes(self, readers, transactions=False)
+        self._browses = Lanes(self, BROWSERS, transactions=False)
         self._writes.add(first)
         self._running = True
         self._own("watch", self._watch())
@@ -111,7 +114,7 @@ class PostgresStore(Store):
             return
         self._running = False
         self._release_waiters(self.stopped())
-        await asyncio.gather(self._writes.stop(STOP_SECONDS), self._reads.stop(STOP_SECONDS))
+        await asyncio.gather(*(lanes.stop(STOP_SECONDS) for lanes in self._lanes()))
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -123,6 +126,13 @@ class PostgresStore(Store):
 
     async def read(self, unit: Unit[R], *, timeout: float | None = None) -> R:
         return await self._submit(self._reads, unit, timeout)
+
+    async def browse(self, unit: Unit[R], *, timeout: float | None = None) -> R:
+        with self._one_more():
+            return await self._submit(self._browses, unit, timeout)
+
+    def _lanes(self) -> tuple[Lanes, ...]:
+        return self._writes, self._reads, self._browses
 
     async def _submit(self, lanes: Lanes, unit: Unit[R], timeout: float | None) -> R:
         if not self._running:
@@ -196,7 +206,7 @@ class PostgresStore(Store):
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             limit = time.monotonic() - STUCK_SECONDS
-            for lane in [*self._writes.lanes, *self._reads.lanes]:
+            for lane in [lane for lanes in self._lanes() for lane in lanes.lanes]:
                 if lane.busy_since is not None and lane.busy_since < limit and lane.connection is not None:
                     log.warning("the database doesn't answer; trying a new connection", store=self.name)
                     lane.connection.terminate()

@@ -18,7 +18,8 @@ What happens when things fail:
   wasn't is not.
 
 Readers are connections of their own with ``query_only``; a unit's reads run in one go in a reader's thread,
-so that no statement is held open across an await and no reader hinders the WAL's checkpoint for long.
+so that no statement is held open across an await and no reader hinders the WAL's checkpoint for long. Those
+who browse have a thread of their own: one, since with more of them SQLite would take every core there is.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from buildwright.store.unit import SQLITE, Unit
 R = TypeVar("R")
 
 READERS = 2
+BROWSERS = 1
 
 
 class _Loop:
@@ -74,6 +76,7 @@ class SqliteStore(Store):
         self._sole = sole
         self._writes: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._reads: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._browses: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._sessions: list[Session] = []
         self._stopping = threading.Event()
@@ -84,7 +87,7 @@ class SqliteStore(Store):
             return
         self._owner = take_file(self.path) if self._sole else None
         try:
-            for _ in range(1 + READERS):
+            for _ in range(1 + READERS + BROWSERS):
                 self._sessions.append(await asyncio.to_thread(self._open, len(self._sessions)))
         except BaseException:
             self._close()
@@ -95,10 +98,13 @@ class SqliteStore(Store):
         self._threads = [
             threading.Thread(target=self._write, args=(writer, tell), name="store-writer", daemon=True)
         ]
-        self._threads += [
-            threading.Thread(target=self._read, args=(reader, tell), name="store-reader", daemon=True)
-            for reader in readers
-        ]
+        for place, reader in enumerate(readers):
+            name, jobs = ("reader", self._reads) if place < READERS else ("browser", self._browses)
+            self._threads.append(
+                threading.Thread(
+                    target=self._read, args=(reader, jobs, tell), name=f"store-{name}", daemon=True
+                )
+            )
         for thread in self._threads:
             thread.start()
         self._running = True
@@ -124,6 +130,8 @@ class SqliteStore(Store):
         self._writes.put(None)
         for _ in range(READERS):
             self._reads.put(None)
+        for _ in range(BROWSERS):
+            self._browses.put(None)
         await asyncio.to_thread(self._close)
         self._release_waiters(self.stopped())
         await asyncio.sleep(0)  # what the threads told the loop last is delivered before this returns
@@ -144,6 +152,10 @@ class SqliteStore(Store):
 
     async def read(self, unit: Unit[R], *, timeout: float | None = None) -> R:
         return await self._submit(self._reads, unit, timeout)
+
+    async def browse(self, unit: Unit[R], *, timeout: float | None = None) -> R:
+        with self._one_more():
+            return await self._submit(self._browses, unit, timeout)
 
     async def _submit(
         self, jobs: queue.SimpleQueue[Job[Any] | None], unit: Unit[R], timeout: float | None
@@ -221,8 +233,8 @@ class SqliteStore(Store):
 
     # -- the readers' threads ------------------------------------------------------------------------------
 
-    def _read(self, session: Session, tell: _Loop) -> None:
-        while (job := self._reads.get()) is not None:
+    def _read(self, session: Session, jobs: queue.SimpleQueue[Job[Any] | None], tell: _Loop) -> None:
+        while (job := jobs.get()) is not None:
             while not job.future.done():
                 error = session.read(job)
                 if not isinstance(error, StoreAway) or self._stopping.wait(0.05):

@@ -19,7 +19,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from buildwright.store.errors import StoreStopped, StoreUnavailable
+from buildwright.store.errors import StoreBusy, StoreStopped, StoreUnavailable
 from buildwright.web import cors
 from buildwright.web.api import Api
 from buildwright.web.audit import Audit
@@ -100,6 +100,9 @@ async def _answer(request: web.Request, handler: Handler, gate: Gate) -> web.Str
         return json_reply(
             {"error": _REASONS.get(error.status, error.reason)}, status=error.status, headers=headers
         )
+    except StoreBusy:
+        text = "too many others are reading; ask again"
+        return json_reply({"error": text}, status=503, headers={"Retry-After": "5"})
     except StoreUnavailable as error:
         log.warning("the store can't answer a request", path=request.path, reason=str(error))
         text = "the master's database doesn't answer; ask again"

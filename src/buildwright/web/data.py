@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildwright.web import logtext, memory, query, select
 from buildwright.web.errors import NotFound
@@ -33,6 +33,8 @@ from buildwright.web.services import WebServices
 Target = Endpoint | Computed | LogPath | ValuePath
 
 READ_SECONDS = 20.0
+MOST_AT_ONCE = 10_000
+"""So many things are in one answer at most: who wants more asks for the next page."""
 
 RESOURCES: dict[str, Resource] = {
     each.plural: each
@@ -168,9 +170,12 @@ class Data:
         return Answer(resource.plural, objects, None)
 
     async def _rows(self, target: Endpoint, params: Params, asked: Query) -> tuple[Iterator[Json], int]:
+        if target.collection:
+            limit = MOST_AT_ONCE if asked.limit is None else min(asked.limit, MOST_AT_ONCE)
+            asked = replace(asked, limit=limit)
         plan = self._plans.of(target, asked)
         bound = plan.bind(params, asked)
-        page = await self._services.store.read(
+        page = await self._services.store.browse(
             select.read_page(plan, bound, asked.limit, asked.offset), timeout=READ_SECONDS
         )
         return plan.objects(page, asked), page.total

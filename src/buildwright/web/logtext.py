@@ -119,7 +119,7 @@ async def serve(
 ) -> web.StreamResponse:
     """Answer a GET or HEAD of a log's text."""
     asked = _parameters(query, PARAMETERS[target.kind])
-    row = await services.store.read(_read_log(target.find, params))
+    row = await services.store.browse(_read_log(target.find, params))
     if row is None:
         raise NotFound("there is no such log")
     try:

@@ -46,7 +46,7 @@ async def serve(
     """Answer a GET or HEAD of a value."""
     if query:
         raise BadQuery(f"unrecognized query parameter {query[0][0][:60]!r}; there are none here")
-    found = await services.store.read(_read(target.find, params))
+    found = await services.store.browse(_read(target.find, params))
     if found is None:
         raise NotFound("there is no such build_data")
     name, value = found

@@ -52,7 +52,7 @@ BRANCH = resource(
 
 async def _graph(services: WebServices, params: Params) -> list[Json] | None:
     names = ("codebaseid", "commitid1", "commitid2")
-    found = await services.store.read(commit_range(*(int(params[name]) for name in names)))
+    found = await services.store.browse(commit_range(*(int(params[name]) for name in names)))
     return None if found is None else [found._asdict()]
 
 

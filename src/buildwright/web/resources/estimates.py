@@ -115,7 +115,7 @@ def _estimate(path: str, buildid: sa.ColumnElement[Any]) -> Computed:
     )
 
     async def objects(services: WebServices, params: Params) -> list[Json] | None:
-        found = await services.store.read(_read(statement, params))
+        found = await services.store.browse(_read(statement, params))
         if found is None:
             return None
         part = services.step_progress(found.buildid)

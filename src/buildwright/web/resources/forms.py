@@ -60,7 +60,7 @@ async def _all(services: WebServices) -> list[Json]:
     forms = sorted(services.force_forms(), key=lambda form: form.name)
     if not forms:
         return []
-    enabled = await services.store.read(enabled_schedulers([form.name for form in forms]))
+    enabled = await services.store.browse(enabled_schedulers([form.name for form in forms]))
     return [{**await _shown(services, form), "enabled": bool(enabled.get(form.name, True))} for form in forms]
 
 
@@ -77,7 +77,7 @@ async def _shown(services: WebServices, form: ForceForm) -> Mapping[str, Any]:
                 name: value for name, (value, _) in Properties.from_json(build.properties).items()
             },
         }
-        for build in await services.store.read(recent_builds(shown["builder_names"], MOST_BUILDS))
+        for build in await services.store.browse(recent_builds(shown["builder_names"], MOST_BUILDS))
     ]
     try:
         return form.form(builds)
@@ -101,7 +101,7 @@ async def _one(services: WebServices, params: Params) -> list[Json] | None:
 async def _of_builder(services: WebServices, params: Params) -> list[Json]:
     name = params.get("buildername")
     if name is None:
-        name = await services.store.read(_builder_name(params["builderid"]))
+        name = await services.store.browse(_builder_name(params["builderid"]))
     return [form for form in await _all(services) if name in form["builder_names"]]
 
 

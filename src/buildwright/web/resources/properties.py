@@ -35,7 +35,7 @@ def _reader(table: sa.Table, which: Element) -> Callable[[WebServices, Params], 
     )
 
     async def read(services: WebServices, params: Params) -> Json | None:
-        row = await services.store.read(read_one(statement, params))
+        row = await services.store.browse(read_one(statement, params))
         properties: Json | None = None if row is None else decode_json(row[0])
         return properties
 

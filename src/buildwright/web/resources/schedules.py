@@ -170,7 +170,7 @@ def _words(scheduler: Scheduler) -> str:
 
 async def _read(services: WebServices, only: int | None = None) -> list[Json]:
     configured = services.snapshot().schedulers
-    stored = await services.store.read(_stored())
+    stored = await services.store.browse(_stored())
     now_us = services.now_us()
     # Those that nobody has any more stay in the store, for what they started.
     rows = [row for row in stored.rows if (row[3] is not None or row[1] in configured)]

@@ -20,7 +20,7 @@ async def _all(services: WebServices, _params: Params) -> list[Json]:
     found = sorted(services.try_schedulers(), key=lambda each: each.name)
     if not found:
         return []
-    enabled = await services.store.read(enabled_schedulers([each.name for each in found]))
+    enabled = await services.store.browse(enabled_schedulers([each.name for each in found]))
     return [
         {
             "builder_names": each.builder_names or [],
