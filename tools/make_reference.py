@@ -388,6 +388,8 @@ collection.
 Filters and orders are by fields of the answer: those asked for with `field`, if any. Whatever isn't known
 is an error, 400. All errors are JSON.
 
+`/api/openapi.json` describes all of it in OpenAPI 3.1, for tools.
+
 POST calls a method by JSON-RPC 2.0: `{"jsonrpc": "2.0", "id": 1, "method": "stop", "params": {}}` with the
 content type `application/json`. The header `Idempotency-Key` makes a call that starts builds act once,
 however often it is repeated. Where there are tokens, send `Authorization: Bearer TOKEN`.

@@ -47,6 +47,7 @@ class Server:
 
     def __init__(self, store: Store, directory: Path, forms: Sequence[ForceScheduler] = ()) -> None:
         self.store = store
+        self.directory = directory
         self.bus = Bus()
         store.on_hints = self.bus.publish
         self.forms = {form.name: form for form in forms}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from buildwright.web import cors, logtext, query, rawdata, rpc
+from buildwright.web import cors, logtext, openapi, query, rawdata, rpc
 from buildwright.web.auth.gate import Gate
 from buildwright.web.data import TABLE, Data
 from buildwright.web.errors import ApiError, NotFound
@@ -33,6 +33,7 @@ class Api:
         app.on_cleanup.append(self._stop)
         app.router.add_route("*", "/api", self.versions)
         app.router.add_route("*", "/api/", self.versions)
+        app.router.add_get("/api/openapi.json", self.description)
         for version in VERSIONS:
             app.router.add_route("*", f"/api/{version}", self.handle)
             app.router.add_route("*", f"/api/{version}/{{path:[\\s\\S]*}}", self.handle)
@@ -46,6 +47,11 @@ class Api:
         cors.check_origin(request, self._services.snapshot())
         base = self._services.snapshot().buildbot_url
         return json_reply({"api_versions": {"v2": f"{base}api/v2/"}})
+
+    async def description(self, request: web.Request) -> web.Response:
+        """What there is, for tools."""
+        cors.check_origin(request, self._services.snapshot())
+        return json_reply(openapi.description(), headers={"Cache-Control": "public, max-age=0"})
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         snapshot = self._services.snapshot()
