@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -293,6 +294,23 @@ async def test_reading_is_guarded_by_a_rule_for_everything(
         ("eve", path, "refused"),
         ("unknown", path, "refused"),
     ]
+
+
+async def test_guarded_answers_are_for_no_cache_but_their_readers(server: Server, ann: Person) -> None:
+    serve_rules(server, rules.AnyEndpointMatcher(role="admins"))
+    server.snapshot = replace(server.snapshot, www=replace(server.snapshot.www, json_cache_seconds=60))
+    await log_in((ann, "ann"))
+    said = {}
+    for path in ("/api/v2/builds/1", "/api/v2/logs/1/raw", "/metrics", "/robots.txt"):
+        async with ann.http.get(f"{server.url}{path}") as response:
+            said[path] = response.headers["Cache-Control"]
+    assert said == {
+        "/api/v2/builds/1": "private, max-age=60",
+        "/api/v2/logs/1/raw": "private, no-cache",
+        "/metrics": "private, no-cache",
+        "/robots.txt": said["/robots.txt"],
+    }
+    assert "public" in said["/robots.txt"]
 
 
 async def test_nothing_is_open_by_oversight(server: Server, nobody: Person) -> None:

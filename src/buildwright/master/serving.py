@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from buildwright.model.logins import NoAuth
 from buildwright.model.snapshot import Snapshot
 from buildwright.web.app import make_app
 from buildwright.web.services import WebServices
@@ -75,6 +76,10 @@ class Serving:
             if not own_port:
                 self._serve_workers(app)
             host = www.interface or (None if self._others_act else LOOPBACK)
+            if tls is None and host != LOOPBACK and _shows_passwords(snapshot):
+                log.warning(
+                    "logins go over the network as they are: serve HTTPS, or stand behind a proxy that does"
+                )
             port = await self._listen(app, host, www.port, tls)
             self.url = f"{scheme}://{host or 'localhost'}:{port}/"
             if not own_port:
@@ -112,6 +117,11 @@ class Serving:
         runners, self._runners = self._runners, []
         for runner in runners:
             await runner.cleanup()
+
+
+def _shows_passwords(snapshot: Snapshot) -> bool:
+    """Whether people log in, and by the address that they use, without encryption."""
+    return not isinstance(snapshot.www.auth, NoAuth) and not snapshot.buildbot_url.startswith("https://")
 
 
 def token_hashes(tokens: Mapping[str, str]) -> dict[str, str]:

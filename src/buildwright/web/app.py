@@ -61,6 +61,7 @@ def make_app(services: WebServices) -> web.Application:
 
     async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(cors.allowed_headers(request, services.snapshot()))
+        gate.keep_private(request, response)
 
     async def start(_app: web.Application) -> None:
         await hub.start()

@@ -145,19 +145,22 @@ class Gate:
 
     async def admit_reading(self, request: web.Request) -> None:
         """Let a request pass that isn't a call, or raise Unauthorized or Denied."""
-        if not self.guards_reading or request.method == "OPTIONS":
+        if not self.guards_reading or request.method == "OPTIONS" or _is_open(request):
             return
-        resource = request.match_info.route.resource
-        route = resource.canonical if resource is not None else "/"
-        if route in _OPEN or route.startswith(_OPEN_BELOW):
-            return
-        if request.method == "POST" and route.startswith("/api/"):
+        if request.method == "POST" and _route(request).startswith("/api/"):
             return  # a call passes the gate by itself
         user = await self.user(request)
         access, find = self._asked(request)
         verdict = await self._judge(user, access, find)
         if not verdict.allowed:
             raise await self.refused(request, user, _refusal(user, access, verdict))
+
+    def keep_private(self, request: web.Request, response: web.StreamResponse) -> None:
+        """See that no cache on the way gives one user's answer to another."""
+        if self.guards_reading and not _is_open(request):
+            said = response.headers.get("Cache-Control", "no-cache").split(",")
+            parts = [part for part in map(str.strip, said) if part not in ("public", "private")]
+            response.headers["Cache-Control"] = ", ".join(["private", *parts])
 
     async def refused(self, request: web.Request, user: User, why: str, of: str | None = None) -> Denied:
         """Enter a reading that is refused; gives what to raise. ``of``: of what, if not of the path."""
@@ -249,6 +252,18 @@ class Gate:
 
 
 GATE: Final = web.AppKey("buildwright gate", Gate)
+
+
+def _route(request: web.Request) -> str:
+    """The route that answers a request, however its path is spelled; ``/`` where none does."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "/"
+
+
+def _is_open(request: web.Request) -> bool:
+    """Whether a request is for what everybody gets."""
+    route = _route(request)
+    return route in _OPEN or route.startswith(_OPEN_BELOW)
 
 
 def gate_of(request: web.Request) -> Gate:
