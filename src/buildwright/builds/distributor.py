@@ -18,7 +18,7 @@ this process's own clock.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -238,7 +238,11 @@ class Distributor:
         asked = [builderid for builderid in builders if woken is None or builderid in woken]
         self._missed.update(builderid for builderid in asked if builderid in self._choosing)
         asked = [builderid for builderid in asked if builderid not in self._choosing]
-        free = [builderid for builderid in asked if self._free(builders[builderid], builderid)]
+        free = [
+            builderid
+            for builderid in asked
+            if next(self._each_free(builders[builderid], builderid), None) is not None
+        ]
         if woken is None and self._locks_changed:
             self._locks_changed = False
             self._lock_waits.look_again()
@@ -302,10 +306,12 @@ class Distributor:
         }
 
     def _free(self, builder: BuilderConfig, builderid: int) -> list[WorkerLink]:
+        return list(self._each_free(builder, builderid))
+
+    def _each_free(self, builder: BuilderConfig, builderid: int) -> Iterator[WorkerLink]:
         """The builder's workers that could take a build now: one build per builder and worker, max_builds
         over all.
         """
-        found = []
         workers = self.services.registry.workers
         for name in builder.workernames:
             workerid = workers.get(name)
@@ -319,8 +325,7 @@ class Distributor:
             most = link.config.max_builds
             if most is not None and len(occupied) + len(claiming) >= most:
                 continue
-            found.append(link)
-        return found
+            yield link
 
     async def _say_no_worker(self, builders: Mapping[int, BuilderConfig]) -> None:
         """Store why the requests of these builders wait: no worker could take any of them."""
