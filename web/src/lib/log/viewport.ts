@@ -14,6 +14,7 @@ export const LONGEST_TRACK = 12_000_000;
 const EDGE = 60_000;
 
 export class Viewport {
+  /** What a row that isn't measured is taken to have; none has less than at first. */
   rowHeight: number;
   rows = 0;
   /** Pixels. */
@@ -23,10 +24,12 @@ export class Viewport {
   above = 0;
   atEnd = false;
   #real = 0;
+  readonly #least: number;
   readonly #measure: (row: number) => number | undefined;
 
   constructor(rowHeight: number, measure: (row: number) => number | undefined = () => undefined) {
     this.rowHeight = rowHeight;
+    this.#least = rowHeight;
     this.#measure = measure;
   }
 
@@ -35,9 +38,17 @@ export class Viewport {
     return Math.max(this.height, Math.min(this.rows * this.rowHeight, LONGEST_TRACK));
   }
 
-  /** How many rows of the assumed height fit. */
+  /** How many rows fit at most. */
   get fitting(): number {
-    return Math.max(1, Math.ceil(this.height / this.rowHeight));
+    return Math.max(1, Math.ceil(this.height / this.#least));
+  }
+
+  /** At rest: take other rows to be about as high as those in view. */
+  learn(): void {
+    let height = 0;
+    const last = this.last();
+    for (let row = this.first; row < last; row++) height += this.#measure(row) ?? this.#least;
+    if (last > this.first) this.rowHeight = (3 * this.rowHeight + height / (last - this.first)) / 4;
   }
 
   /** The scroller is at this pixel of its track. `far` says that it was moved in proportion, by its bar. */
