@@ -1,5 +1,6 @@
 """What is found in logs: plain texts, expressions, lines that look like errors, and how a search goes on."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,21 @@ def test_every_sign_has_an_example() -> None:
 @pytest.mark.parametrize("line", NO_ERRORS)
 def test_lines_that_only_speak_of_errors(line: str) -> None:
     assert list(signs.lines(f"{line}\n".encode())) == []
+
+
+def test_without_re2_plain_texts_and_signs_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "re2", None)  # as where its extra isn't installed
+    signs._patterns.cache_clear()
+    try:
+        assert [number for number, _ in Pattern("TWO (2)", case=False).lines(TEXT)] == [1]
+        assert [number for number, _ in Pattern("o").lines(TEXT)] == [0, 1, 5]
+        with pytest.raises(BadPattern, match=r"install buildwright\[search\]"):
+            Pattern("^t", regex=True)
+        for name, line in [(name, line) for name, each in ERRORS.items() for line in each]:
+            assert list(signs.lines(f"\n{line}\nmore\n".encode())) == [(1, name)]
+        assert list(signs.lines("".join(f"{line}\n" for line in NO_ERRORS).encode())) == []
+    finally:
+        signs._patterns.cache_clear()
 
 
 async def test_first_error_and_first_stderr(store: Store, tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ SIGNS: tuple[Sign, ...] = (
 @functools.cache
 def _patterns() -> tuple[Pattern, list[tuple[str, Pattern]]]:
     """What finds any sign, and what finds each: made when they are first looked for."""
-    each = [(sign.name, Pattern(sign.expression, regex=True)) for sign in SIGNS]
-    return Pattern("|".join(f"(?:{sign.expression})" for sign in SIGNS), regex=True), each
+    each = [(sign.name, Pattern(sign.expression, regex=True, ours=True)) for sign in SIGNS]
+    return Pattern("|".join(f"(?:{sign.expression})" for sign in SIGNS), regex=True, ours=True), each
 
 
 def lines(text: bytes) -> Iterator[tuple[int, str]]:
