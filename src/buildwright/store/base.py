@@ -59,7 +59,7 @@ log = structlog.get_logger(__name__)
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 PROBE_SECONDS = 1.0
-MOST_BROWSING = 100
+MOST_BROWSING = 500
 """So many calls of ``browse`` may wait at once."""
 
 

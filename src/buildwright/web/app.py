@@ -27,6 +27,7 @@ from buildwright.web.auth.gate import GATE, Gate
 from buildwright.web.auth.routes import Logins
 from buildwright.web.badges import Badges
 from buildwright.web.cctray import CCTray
+from buildwright.web.dashboards import Dashboards
 from buildwright.web.errors import ApiError
 from buildwright.web.events import EventHub
 from buildwright.web.feeds import Feeds
@@ -57,6 +58,7 @@ def make_app(services: WebServices) -> web.Application:
     Badges(services).add_routes(app)
     CCTray(services).add_routes(app)
     Feeds(services).add_routes(app)
+    Dashboards(services).add_routes(app)
     Page(services).add_routes(app)
 
     async def allow_origin(request: web.Request, response: web.StreamResponse) -> None:

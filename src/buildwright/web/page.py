@@ -22,6 +22,7 @@ from aiohttp import web
 from buildwright import __version__
 from buildwright.web.auth.gate import gate_of
 from buildwright.web.auth.routes import told as told_of_logins
+from buildwright.web.dashboards import menu
 from buildwright.web.errors import NotFound
 from buildwright.web.replies import json_reply
 from buildwright.web.services import WebServices
@@ -87,6 +88,7 @@ class Page:
         told = {
             "buildbotURL": snapshot.buildbot_url,
             "multiMaster": snapshot.multi_master,
+            "plugins": {"wsgi_dashboards": menu(snapshot.www.dashboards)},
             "title": snapshot.title,
             "titleURL": snapshot.title_url,
             "versions": [["Buildwright", __version__], ["Python", platform.python_version()]],
