@@ -26,6 +26,7 @@ from buildwright.web.resources import (
     requests,
     schedules,
     sources,
+    testhistory,
     tries,
 )
 from buildwright.web.services import WebServices
@@ -118,7 +119,7 @@ def _table() -> Table[Target]:
     table.add("/application.spec", Computed("/application.spec", "spec", "specs", True, _specs, _SPEC))
     rooms = (
         masters, builders, builds, estimates, requests, sources, properties, forms, schedules, tries,
-        leftovers, commits, audits,
+        leftovers, testhistory, commits, audits,
     )  # fmt: skip
     for room in rooms:
         for endpoint in room.ENDPOINTS:

@@ -164,7 +164,7 @@ class _Repeated:
 
     def ids(self, builderid: int, texts: Iterable[str | None]) -> Work[dict[str | None, int | None]]:
         """The ids of texts, of which new ones are added; None is nobody's."""
-        digests = {_digest(text): text for text in set(texts) if text is not None}
+        digests = {digest_of(text): text for text in set(texts) if text is not None}
         if not digests:
             return {None: None}
         wanted = sorted(digests)
@@ -184,7 +184,8 @@ _NAMES = _Repeated(schema.test_names, "name")
 _PATHS = _Repeated(schema.test_code_paths, "path")
 
 
-def _digest(text: str) -> str:
+def digest_of(text: str) -> str:
+    """What a name or a path is found by."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
