@@ -55,6 +55,7 @@ def build_data(buildid: int, name: Any, value: Any, source: Any, mask: Callable[
     if len(value) > DATA_MOST:
         raise ValueError(f"build data {name!r} has {len(value)} bytes, at most {DATA_MOST} are possible")
     value = mask(value)
+    name, source = (mask(storable(text).encode()).decode("utf-8", "replace") for text in (name, source))
     return SET_BUILD_DATA(buildid=buildid, name=name, value=value, length=len(value), source=source)
 
 

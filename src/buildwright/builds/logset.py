@@ -50,9 +50,13 @@ class LogSet:
         """Learn how much the step's own code has written before a takeover: that much is skipped."""
         self._own_bytes = await self._services.store.read(own_bytes(self._stepid, self._origin))
 
+    def shown_name(self, name: str) -> str:
+        """A log's name as it is stored: without secrets in it."""
+        return self._mask(storable(name).encode()).decode("utf-8", "replace")
+
     def log(self, name: str, kind: str = "s", encoding: Encoding | None = None) -> StepLog:
         """The log of that name; added if there is none. ``encoding`` is that of commands that write to it."""
-        name = storable(name)
+        name = self.shown_name(name)
         found = self.logs.get(name)
         if found is not None:
             return found
@@ -106,6 +110,7 @@ class LogSet:
 
     def observe(self, step: BuildStep, name: str, observer: LogObserver) -> None:
         """Have an observer watch a log, also one that is yet to come."""
+        name = self.shown_name(name)
         observer.setStep(step)
         self._observers.setdefault(name, []).append(observer)
         found = self.logs.get(name)

@@ -25,7 +25,9 @@ from buildwright.builds.journal import (
     encode,
     fingerprint,
     hide,
+    marks,
     noted,
+    reveal,
     settled,
 )
 from buildwright.builds.links import Order
@@ -159,7 +161,8 @@ class Requests:
                 assert entry.outcome is not None
                 if output is not None:
                     await self._show_stored([output.log], request)
-                return decode(entry.outcome)
+                secrets = await self._runner.secrets.reveal(marks(entry.outcome))
+                return reveal(decode(entry.outcome), secrets)
             if output is not None:
                 output.begin(request.command_id)
             self._runner.pin()
@@ -173,10 +176,11 @@ class Requests:
                 value = await asyncio.to_thread(function, *args)
             try:
                 outcome = encode(value)
+                stored = encode(hide(decode(outcome), self._runner.secrets.values))
             except Unstorable as error:
                 raise TypeError(f"what once({key!r}) gave can't be stored: {error}") from error
             if answers:
-                self._writer.add(settled(request, outcome))
+                self._writer.add(settled(request, stored))
                 await self._writer.flush()
             return decode(outcome)
 
@@ -194,7 +198,9 @@ class Requests:
             if request is None:
                 raise BuildStepCancelled(self._waits.stopped)
             if request.recorded is None:
-                self._writer.call(_trigger_work, request, dict(await plan()))
+                # Triggered builds get a secret's name: they may render it by themselves.
+                arguments = self._runner.secrets.masker.mask_value(dict(await plan()))
+                self._writer.call(_trigger_work, request, arguments)
                 await self._writer.flush()
                 outcome = await self._store.read(journal_outcome(request.stepid, request.tries, request.seq))
             else:

@@ -302,7 +302,7 @@ class BuildStep(metaclass=Checked):
 
     def getLog(self, name: str) -> StepLog:
         """A log that was added before; KeyError if there is none."""
-        return self._run.logs[name]
+        return self._run.log_named(name)
 
     def addLogObserver(self, logname: str, observer: LogObserver) -> None:
         """Have an observer watch a log, also one that is yet to come. Constructors may call it, too."""

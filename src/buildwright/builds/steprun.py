@@ -396,6 +396,10 @@ class StepRun:
         """The step's logs so far, by name."""
         return self._logs.logs
 
+    def log_named(self, name: str) -> StepLog:
+        """A log that is there; KeyError if there is none of that name."""
+        return self._logs.logs[self._logs.shown_name(name)]
+
     def log(self, name: str, kind: str = "s", encoding: Encoding | None = None) -> StepLog:
         """The step's log of that name; added if there is none."""
         return self._logs.log(name, kind, encoding)

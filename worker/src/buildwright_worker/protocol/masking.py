@@ -2,8 +2,8 @@
 
 For each secret these forms are looked for: the value, the value without newlines at its ends, with the line
 ends of a terminal, with its lines joined and its blanks made one (as `tr -d` and an unquoted expansion do),
-each line of 8 characters or more, all of these as shells, JSON and Python quote them (inside of the quotes),
-and the whole as URLs do. A form shorter than 3 characters is left alone. Where forms overlap, the one that
+each line of 8 characters or more, all of these as shells, JSON, Python, XML, CSV and URLs quote them (inside
+of the quotes). A form shorter than 3 characters is left alone. Where forms overlap, the one that
 begins first is replaced; of those that begin together, the longest.
 
 A stream is cut anywhere. After each piece, the longest suffix that could still become one of the forms is
@@ -42,8 +42,6 @@ def _forms(value: str) -> Iterable[str]:
     for text in texts:
         yield text
         yield from _quoted(text)
-    with contextlib.suppress(UnicodeEncodeError):  # bytes that are no UTF-8 stand in no URL
-        yield from (quote(stripped), quote(stripped, safe=""), quote_plus(stripped))
 
 
 def _quoted(text: str) -> Iterable[str]:
@@ -57,6 +55,24 @@ def _quoted(text: str) -> Iterable[str]:
     yield escaped.replace("'", "\\'")  # bash's $'...'; Python's '...'
     yield escaped.replace('"', '\\"')  # JSON that keeps other alphabets
     yield json.dumps(text)[1:-1]
+    yield json.dumps(text)[1:-1].replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    yield text.replace('"', '""')  # CSV
+    yield text.replace("'", "''")  # SQL, YAML
+    markup = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    yield markup  # XML's and HTML's text; then within the quotes of an attribute
+    for quotation in ('"', "&quot;", "&#34;"):
+        for apostrophe in ("'", "&#x27;", "&#39;", "&apos;"):
+            attribute = markup.replace('"', quotation).replace("'", apostrophe)
+            yield attribute
+            yield attribute.replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
+    with contextlib.suppress(UnicodeEncodeError):  # bytes that are no UTF-8 stand in no URL
+        yield from (quote(text), quote(text, safe=""), quote_plus(text))
+        if not text.isascii():
+            yield ascii(text.encode())[2:-1]  # Python's b'...'
+            yield ascii(text)[1:-1]
+            yield "".join(
+                chr(byte) if byte < 128 else f"\\{byte:03o}" for byte in text.encode()
+            )  # bash's $'...'
 
 
 class Masker:
