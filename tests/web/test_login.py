@@ -238,6 +238,13 @@ async def test_a_page_of_another_site_acts_as_nobody(
     assert (await person.call("/workers/1", "pause", **{"Sec-Fetch-Site": "same-origin"}))[0] == 200
 
 
+async def test_a_dashboard_of_ones_own_is_not_sent_a_foreign_pages_form(person: Person) -> None:
+    path = "/plugins/wsgi_dashboards/any/where"
+    assert (await person.post(path, {}))[0] == 404
+    assert (await person.post(path, {}, Origin="https://evil.example.org"))[0] == 403
+    assert (await person.post(path, {}, **{"Sec-Fetch-Site": "cross-site"}))[0] == 403
+
+
 async def test_cookies_go_over_https_only_where_there_is_https(server: Server, person: Person) -> None:
     from dataclasses import replace
 

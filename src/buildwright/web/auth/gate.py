@@ -145,10 +145,14 @@ class Gate:
 
     async def admit_reading(self, request: web.Request) -> None:
         """Let a request pass that isn't a call, or raise Unauthorized or Denied."""
-        if not self.guards_reading or request.method == "OPTIONS" or _is_open(request):
+        if request.method == "OPTIONS":
             return
-        if request.method == "POST" and _route(request).startswith("/api/"):
-            return  # a call passes the gate by itself
+        if request.method not in ("GET", "HEAD"):
+            if _route(request).startswith("/api/"):
+                return  # a call passes the gate by itself
+            origins.check_own(request, self.services.snapshot())
+        if not self.guards_reading or _is_open(request):
+            return
         user = await self.user(request)
         access, find = self._asked(request)
         verdict = await self._judge(user, access, find)
