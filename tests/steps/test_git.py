@@ -440,3 +440,25 @@ async def test_timeout_and_stop(start: Start, repo: GitRepository, tmp_path: Pat
     built = await it.build("c")
     assert built.outline == [("git", FAILURE)], built
     assert b"command timed out: 0.2 seconds without output" in built.log("git").header
+
+
+async def test_a_repository_that_is_empty_vanishes_and_comes_back(start: Start, tmp_path: Path) -> None:
+    """Each is said in the step's log, fails its build only, and the next build is as if nothing had been."""
+    repo = GitRepository(tmp_path / "repo")
+    it = await start(
+        git_builder(repo, branch="main") + "\n" + 'builder("other", steps.ShellCommand(command="true"))'
+    )
+    built = await it.build()
+    assert (built.results, built.outline) == (FAILURE, [("git", FAILURE)])
+    assert b"main" in built.log("git").err
+    first = repo.commit(a="1\n")
+    assert (await it.build()).properties["got_revision"] == first
+    (tmp_path / "repo").rename(tmp_path / "elsewhere")
+    built = await it.build()
+    assert built.results == FAILURE
+    assert b"does not appear to be a git repository" in built.log("git").err
+    assert (await it.build("other")).results == SUCCESS
+    (tmp_path / "elsewhere").rename(tmp_path / "repo")
+    second = repo.commit(a="2\n")
+    built = await it.build()
+    assert (built.results, built.properties["got_revision"]) == (SUCCESS, second)
