@@ -19,8 +19,9 @@ from buildwright.store import schema
 from buildwright.store.unit import Hint
 from buildwright.web import audit
 from buildwright.web.auth import readers
+from buildwright.web.auth.things import Thing, thing_at, thing_of
 from buildwright.web.auth.tokens import new_token
-from buildwright.web.data import TABLE
+from buildwright.web.data import TABLE, Data
 from tests.support.rows import PATIENCE
 from tests.support.webserver import BUILDER_IDS, Server, execute, snapshot
 from tests.web.conftest import SMALL
@@ -220,6 +221,44 @@ async def test_rules_for_some_builders(server: Server, ann: Person, eve: Person)
         "/forceschedulers/force", "force", {"builderNames": "builder-02", "builderid": 1}
     )
     assert list(result[1]) == ["2"]
+
+
+async def test_of_which_builder_and_owner_things_are(each_server: Server) -> None:
+    """On every database, however deep below a build."""
+    store, services = each_server.store, each_server.services
+    owner = """'{"owner":["eve","Force"]}'"""
+    [(stepid, buildid)] = await store.fetch(
+        sa.select(schema.steps.c.id, schema.steps.c.buildid)
+        .join(schema.logs, schema.logs.c.stepid == schema.steps.c.id)
+        .order_by(schema.steps.c.id)
+        .limit(1)
+    )
+    [(logid,)] = await store.fetch(sa.select(schema.logs.c.id).where(schema.logs.c.stepid == stepid).limit(1))
+    await execute(store, f"UPDATE builds SET properties = {owner} WHERE id = {buildid}")
+    await execute(store, f"UPDATE buildsets SET properties = {owner} WHERE id = {LAST + 1}")
+    of_build = Thing(tuple(await builders_of(each_server, buildid)), "eve")
+    waiting = Thing(("waits-for-arm",), "eve")
+    for kind, which, expected in [
+        ("builds", buildid, of_build),
+        ("steps", stepid, of_build),
+        ("logs", logid, of_build),
+        ("buildrequests", LAST + 1, waiting),
+        ("buildsets", LAST + 1, waiting),
+        ("builders", 1, Thing(("waits-for-arm",))),
+        ("builds", 999_999, Thing()),
+        ("test_result_sets", 999_999, Thing()),
+        ("masters", 1, Thing()),
+    ]:
+        assert await thing_of(services, kind, which) == expected, kind
+    data = Data(services)
+    for path in (
+        f"/builds/{buildid}/steps/1/logs/stdio/raw",
+        f"/logs/{logid}/contents",
+        f"/steps/{stepid}/logs",
+    ):
+        assert await thing_at(services, data, path) in (of_build, Thing(of_build.builders, "eve")), path
+    assert await thing_at(services, data, "/builders/waits-for-arm/builds") == Thing(("waits-for-arm",))
+    assert await thing_at(services, data, "/builds") == Thing()
 
 
 async def test_ones_own_builds(server: Server, eve: Person, ann: Person, nobody: Person) -> None:

@@ -16,6 +16,7 @@ from buildwright.web.paths import Params, split
 from buildwright.web.resource import Endpoint
 from buildwright.web.services import WebServices
 
+_named = schema.builders.alias("builder_of_thing")
 _builds, _requests, _sets = schema.builds, schema.buildrequests, schema.buildsets
 
 
@@ -30,7 +31,7 @@ NO_THING = Thing()
 
 
 def _statement(source: Any, key: Any, builderid: Any, properties: Any) -> Statement:
-    name = sa.select(schema.builders.c.name).where(schema.builders.c.id == builderid).scalar_subquery()
+    name = sa.select(_named.c.name).where(_named.c.id == builderid).scalar_subquery()
     query = (
         sa.select(name, properties).select_from(source).where(key == sa.bindparam("id", type_=sa.BigInteger))
     )
