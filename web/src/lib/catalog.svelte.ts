@@ -52,6 +52,11 @@ class Catalog {
       .sort((a, b) => a.name.localeCompare(b.name));
   }
 
+  /** All that there ever were, also those that no configuration has any more. */
+  get known(): readonly Builder[] {
+    return this.#builders.items;
+  }
+
   get workers(): readonly Worker[] {
     return this.#workers.items;
   }

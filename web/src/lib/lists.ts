@@ -11,7 +11,9 @@ export function groupBy<K, T>(items: Iterable<T>, key: (item: T) => K): Map<K, T
   return groups;
 }
 
+const names = new Intl.Collator(undefined, { numeric: true });
+
 /** As people sort names: `worker-2` before `worker-10`. */
 export function byName(a: { name: string }, b: { name: string }): number {
-  return a.name.localeCompare(b.name, undefined, { numeric: true });
+  return names.compare(a.name, b.name);
 }

@@ -15,6 +15,7 @@ type View = () => Promise<{ default: Component }>;
 // A view reads `route.params` and `route.query`; moving between addresses of one pattern keeps it.
 export const VIEWS: Record<string, View> = {
   "/": () => import("../views/Home.svelte"),
+  "/builders": () => import("../views/Builders.svelte"),
   "/builders/:builder": () => import("../views/Builder.svelte"),
   "/builders/:builder/force/:scheduler": () => import("../views/Builder.svelte"),
   "/builders/:builder/builds/:number": () => import("../views/Build.svelte"),

@@ -29,6 +29,16 @@ export type Glance = Pick<
   | "state_string"
 >;
 
+/** What a builder has done lately. */
+export interface BuilderLately {
+  builderid: number;
+  recent_builds: Pick<Glance, "buildid" | "number" | "results" | "started_at_us" | "complete_at_us">[];
+  running_builds: Glance[];
+  pending_requests: number;
+  /** What a build is expected to take. */
+  expected_us: number | null;
+}
+
 export type Sourced = Record<string, [unknown, string]>;
 
 export interface Build {
