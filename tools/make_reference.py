@@ -82,6 +82,9 @@ KEYS = {
 }
 WWW = {
     "allowed_origins": "Origins of pages that may use the API in a browser, with `*` and `?` as wild cards.",
+    "auth": "How people log in, as in `util.UserPasswordAuth(...)`; by default nobody does.",
+    "authz": "Who may do what: a `util.Authz`; without it, whoever is known may act, and everybody may read.",
+    "cookie_expiration_time": "How long a login lasts: a `timedelta`; by default a week.",
     "debug": "Accepted; it changes nothing.",
     "json_cache_seconds": "How long clients may keep an answer of the API.",
     "plugins": "`badges`: a dict of options of badges; `wsgi_dashboards`: a list of dicts with `name`, "

@@ -201,6 +201,8 @@ def test_a_rule_of_ones_own() -> None:
     assert rules.guards_reading
     with pytest.raises(ConfigErrors, match="nothing calls match_BuildEndpoint_stop"):
         ForBuildbot(role="r")
+    with pytest.raises(ConfigErrors, match="EndpointMatcherBase is for no request"):
+        authz.EndpointMatcherBase(role="r")
 
 
 @pytest.mark.parametrize(

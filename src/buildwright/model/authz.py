@@ -96,19 +96,19 @@ class EndpointMatcherBase(metaclass=Checked):
         self.what = type(self).__name__
         if expect(role, str, f"{self.what}: role", "text") and not role:
             error(f"{self.what}: role must not be empty", "name the role that this needs")
-        foreign = [name for name in dir(self) if name.startswith("match_") and "Endpoint" in name]
-        if foreign:
+        if type(self).matches is EndpointMatcherBase.matches:
+            foreign = [name for name in dir(self) if name.startswith("match_")]
             error(
-                f"{self.what}: nothing calls {foreign[0]}",
+                f"{self.what}: nothing calls {foreign[0]}" if foreign else f"{self.what} is for no request",
                 "override matches(self, access, match), which gets the action and the kind of thing",
                 self.where,
             )
 
-    def matches(self, access: Access, match: Matcher) -> bool | None:
+    def matches(self, access: Access, match: Matcher) -> bool | None:  # noqa: ARG002
         """Whether this rule is for a request; None if that depends on what isn't known yet. ``match`` is
         Authz's stringsMatcher.
         """
-        raise NotImplementedError
+        return False
 
     @property
     def reads(self) -> bool:
