@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from buildwright.model import asking
 from buildwright.model.errors import ConfigErrors
 from buildwright.model.filters import SourceStampFilter
 from buildwright.model.results import CANCELLED, FAILURE, SUCCESS
@@ -162,6 +163,25 @@ async def test_a_branch_key_that_fails_cancels_nothing(start: Start) -> None:
     await running(it, asked["slow"])
     await change(it)
     await it.master.core.cancelling.look()
+    await it.stop_build(asked["slow"], "the test ends")
+    assert "the test ends" in (await it.finished(asked["slow"])).state
+
+
+async def test_a_branch_key_that_does_not_come_back_is_asked_once(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(asking, "PLAIN_SECONDS", 0.2)
+    asked_once = tmp_path / "asked"
+    key = f"lambda ss: __import__('os').mkdir({str(asked_once)!r}) or [None for _ in iter(int, 1)]"
+    it = await start(f'util.OldBuildCanceller("old", [("slow", util.SourceStampFilter())], {key})')
+    asked = await ask(it, "slow", changes=[await change(it)])
+    await running(it, asked["slow"])
+    await change(it)
+    for _ in range(3):
+        await it.master.core.cancelling.look()
+    told = capsys.readouterr().out
+    assert told.count("a function of a canceller failed") == 1, "mkdir would fail the second time"
+    assert "didn't come back within 0.2 s" in told
     await it.stop_build(asked["slow"], "the test ends")
     assert "the test ends" in (await it.finished(asked["slow"])).state
 

@@ -424,6 +424,34 @@ c["schedulers"] += [
     assert (await it.build("good")).results == SUCCESS
 
 
+@pytest.mark.parametrize("fault", ["raises", "exits", "hangs"])
+async def test_those_of_a_scheduler_that_fail_are_named(
+    fault: str, start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    it = await start(
+        faulty(fault, "*args")
+        + """
+builder("good")
+c["schedulers"] += [
+    schedulers.AnyBranchScheduler("urgent", builderNames=["good"], priority=faulty),
+    schedulers.AnyBranchScheduler("bad", builderNames=["good"], properties={"p": util.renderer(faulty)}),
+]
+"""
+    )
+    (_, _), built = await built_change(it)
+    assert (built.results, built.scheduler) == (SUCCESS, "urgent")
+    told: list[str] = []
+
+    async def all_told() -> bool:
+        told.append(capsys.readouterr().out.replace("\\'", "'"))
+        return "a scheduler can't act" in "".join(told)
+
+    await it.until("nothing", all_told)
+    problem = {"raises": "ValueError: no idea"}.get(fault)
+    for what in ("priority of AnyBranchScheduler 'urgent'", "properties of AnyBranchScheduler 'bad'"):
+        assert (problem or said(fault, what)) in "".join(told)
+
+
 async def test_a_limit_within_a_limit_is_the_outer_ones() -> None:
     def inner() -> None:
         asking.limited("inner", forever)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from buildwright.model.asking import TookTooLong, limited
 from buildwright.model.errors import error, expect, shown
 from buildwright.model.filters import SourceStampFilter
 from buildwright.model.logger import get_logger
@@ -59,6 +60,7 @@ class Canceller(Service, abc.ABC):
         super().__init__(name)
         self.rules: list[Rule] = []
         self._complaint = ""
+        self._held_up = False
         if not isinstance(filters, list | tuple) or not filters:
             error(f"{self.what}: filters must be a list of {form}, not {shown(filters)}", "give at least one")
             return
@@ -100,10 +102,15 @@ class Canceller(Service, abc.ABC):
         )
 
     def _ask(self, source: OpenSource, question: Callable[[], bool]) -> bool:
-        """The answer of the configuration's functions; one that fails is told once, and cancels nothing."""
+        """The answer of the configuration's functions; one that fails is told once, and cancels nothing. One
+        that doesn't come back isn't asked again, until the configuration is loaded anew.
+        """
+        if self._held_up:
+            return False
         try:
-            return question()
+            return limited(f"a function of {self.what}", question)
         except Exception as problem:
+            self._held_up = isinstance(problem, TookTooLong)
             text = f"{type(problem).__name__}: {problem}"
             if text != self._complaint:
                 self._complaint = text

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from buildwright.model.arguments import Checked
+from buildwright.model.asking import limited
 from buildwright.model.errors import error, expect, shown
 from buildwright.model.filters import UNSET
 from buildwright.model.properties import json_problem
@@ -405,7 +406,9 @@ class InheritBuildParameter(ChoiceStringParameter):
     def choices_of(self, builds: Sequence[Mapping[str, Any]]) -> list[str]:
         """What can be chosen of these builds."""
         found = [dict(build) for build in builds]
-        fitting = found if self.compatible_builds is None else self.compatible_builds(found)
+        choose = self.compatible_builds
+        what = f"compatible_builds of {self.what}"
+        fitting = found if choose is None else limited(what, lambda: choose(found))
         return [f"{build['builder']}/{build['number']}" for build in fitting]
 
     def convert(self, item: Any) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from buildwright.model.asking import limited, within
 from buildwright.model.logger import get_logger
 from buildwright.model.properties import Properties
 from buildwright.model.render import render
@@ -102,7 +103,7 @@ async def plan_buildset(
 
 async def _render(scheduler: Scheduler, what: str, value: Any, props: Properties) -> Any:
     try:
-        return await render(value, props)
+        return await within(f"{what} of {scheduler.what}", render(value, props))
     except Exception as problem:
         raise PlanError(f"{scheduler.what}: {what} can't be rendered: {_named(problem)}") from problem
 
@@ -116,7 +117,7 @@ def _priority(scheduler: Scheduler, names: Sequence[str], changes: Sequence[Chan
     for change in changes:
         by_codebase.setdefault(change.codebase, []).append(change)
     try:
-        return int(wanted(list(names), by_codebase))
+        return int(limited(f"priority of {scheduler.what}", lambda: wanted(list(names), by_codebase)))
     except Exception as problem:
         log.exception(
             "a scheduler's priority function failed; priority 0 is used",
