@@ -16,6 +16,7 @@ import asyncpg
 
 from buildwright.store.migrate import create_statements
 from buildwright.store.unit import SQLITE
+from buildwright.store.units.testresults import digest_of
 
 SECOND = 1_000_000
 NOW_US = 1_790_000_000 * SECOND
@@ -481,7 +482,7 @@ def _left_behind(size: Size) -> Iterator[Table]:
     yield (
         "test_names",
         ("id", "builderid", "digest", "name"),
-        [(i, 1, str(i), f"tests.test_{i}") for i in range(1, 11)],
+        [(i, 1, digest_of(f"tests.test_{i}"), f"tests.test_{i}") for i in range(1, 11)],
     )
     yield (
         "test_code_paths",

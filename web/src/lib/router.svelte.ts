@@ -31,6 +31,7 @@ export const VIEWS: Record<string, View> = {
   "/schedulers": () => import("../views/Schedulers.svelte"),
   "/masters": () => import("../views/Masters.svelte"),
   "/masters/:master": () => import("../views/Master.svelte"),
+  "/builders/:builder/tests": () => import("../views/Tests.svelte"),
   "/about": () => import("../views/About.svelte"),
 };
 

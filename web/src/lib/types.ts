@@ -192,6 +192,7 @@ export interface TestResultSet {
   value_unit: string;
   tests_passed: number | null;
   tests_failed: number | null;
+  num_results: number;
   complete: boolean;
 }
 
@@ -226,4 +227,50 @@ export interface ChangeSource {
   changesourceid: number;
   name: string;
   master: Master | null;
+}
+
+export interface TestResult {
+  test_resultid: number;
+  test_result_setid: number;
+  builderid: number;
+  test_name: string | null;
+  test_code_path: string | null;
+  line: number | null;
+  duration_ns: number | null;
+  value: string;
+  message: string | null;
+  /** null: what kind of results these are doesn't say. */
+  passed: boolean | null;
+}
+
+/** How a test went in a builder's newest builds. */
+export interface TestSummary {
+  test_name: string;
+  passed: number;
+  failed: number;
+  failing: boolean;
+  flaky: boolean;
+  flaky_because: "same source" | "alternates" | null;
+  slow: boolean;
+  duration_ns: number | null;
+  /** The oldest first. */
+  recent: { buildid: number; number: number; passed: boolean }[];
+}
+
+/** A test's result in a build. */
+export interface TestRun {
+  test_resultid: number;
+  test_result_setid: number;
+  buildid: number;
+  builderid: number;
+  number: number;
+  started_at_us: number;
+  complete_at_us: number | null;
+  revision: string | null;
+  category: string;
+  value: string;
+  passed: boolean | null;
+  message: string | null;
+  duration_ns: number | null;
+  flaky_because: TestSummary["flaky_because"];
 }
