@@ -88,7 +88,7 @@ def test_parts_of_configurations_load(block: Block, tmp_path: Path) -> None:
     for name in ("upload-token", "linux-password", "db-password"):
         (tmp_path / "secrets" / name).write_text("a password that is long\n")
         (tmp_path / "secrets" / name).chmod(0o600)
-    for name in ("cert.pem", "private_key.pem"):
+    for name in ("cert.pem", "private_key.pem", "users.htpasswd"):
         (tmp_path / name).touch()
     for other in blocks(block.page):
         if other.title is not None and other.title.endswith(".py"):
