@@ -96,6 +96,19 @@ c["prioritizeBuilders"] = lambda master, builders: [
         assert (await it.finished(requestid)).results == SUCCESS
 
 
+async def test_p6_a_master_that_is_to_stop_says_so(start: Start) -> None:
+    it = await start(f"builder('b', {HOLD})\nbuilder('c')")
+    held = await it.submit()
+    await it.started(held)
+    it.master.core.distributor.close()
+    request = await it.submit("c")
+    await waits(it, request, "the master is to stop: it starts no more builds")
+    let_go(it)
+    assert (await it.finished(held)).results == SUCCESS
+    await it.restart()
+    assert (await it.finished(request)).results == SUCCESS
+
+
 async def test_p6_a_request_whose_builder_is_nowhere_says_so(start: Start) -> None:
     it = await start('c["multiMaster"] = True\nbuilder("b", workers=["w1"])\nbuilder("kept")', workers=())
     request = await it.submit()

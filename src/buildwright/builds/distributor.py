@@ -133,6 +133,7 @@ class Distributor:
     def close(self) -> None:
         """Start no more builds; the running ones go on."""
         self._open = False
+        self.wake()  # to say so
 
     async def drained(self) -> None:
         """Return when no build runs."""
@@ -228,13 +229,14 @@ class Distributor:
                 log.exception("a pass of the distributor failed")
 
     async def _pass(self, woken: set[int] | None) -> None:
-        if not self._open:
-            return
         services = self.services
         known = services.registry.builders
         builders = {
             known[name]: builder for name, builder in services.snapshot.builders.items() if name in known
         }
+        if not self._open:
+            await self._reasons.of_builders(builders, "the master is to stop: it starts no more builds")
+            return
         asked = [builderid for builderid in builders if woken is None or builderid in woken]
         self._missed.update(builderid for builderid in asked if builderid in self._choosing)
         asked = [builderid for builderid in asked if builderid not in self._choosing]

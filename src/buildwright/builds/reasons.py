@@ -49,8 +49,13 @@ class Reasons:
 
     async def of_builder(self, builderid: int, why: str) -> None:
         """Store why the builder's requests wait."""
-        await self._store({builderid: why})
-        self._busy.discard(builderid)
+        await self.of_builders([builderid], why)
+
+    async def of_builders(self, builderids: Iterable[int], why: str) -> None:
+        """Store why the requests of these builders wait."""
+        reasons = dict.fromkeys(builderids, why)
+        await self._store(reasons)
+        self._busy.difference_update(reasons)
 
     async def of_builders_without_worker(
         self, builders: Mapping[int, Iterable[tuple[str, WorkerLink | None]]]
