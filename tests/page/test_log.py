@@ -2,7 +2,7 @@
 
 import re
 
-import pytest
+import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
 from buildwright.logs.append import Piece, finish, split
@@ -60,7 +60,7 @@ class Written:
         await self.server.store.run(units.finish(self.logid, self.state.next_chunk, rows, after))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def log(fresh: Server) -> Written:
     return await Written(fresh).begin()
 
@@ -238,12 +238,12 @@ async def test_long_lines_break_if_one_wants(log: Written, page: Page) -> None:
     await expect(first).to_be_visible()
     assert await first.evaluate("row => row.offsetHeight") == 20
     await page.get_by_role("button", name="Wrap").click()
-    await page.wait_for_function("document.querySelector('.row').offsetHeight > 40")
+    await page.wait_for_function("() => document.querySelector('.row').offsetHeight > 40")
     assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     await page.get_by_role("button", name="Times").click()
     await expect(first.locator("time")).to_have_text(re.compile(r"\d\d:\d\d:\d\d\.\d\d\d"))
     await page.reload()
-    await page.wait_for_function("document.querySelector('.row')?.offsetHeight > 40")
+    await page.wait_for_function("() => document.querySelector('.row')?.offsetHeight > 40")
 
 
 async def test_wrapped_lines_scroll_from_end_to_end(log: Written, page: Page) -> None:

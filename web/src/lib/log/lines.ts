@@ -37,7 +37,9 @@ const AROUND = 150; // lines before and after what is wanted
 const MOST = 1000; // lines that are read at once
 const LONGEST = 1024 * 1024; // bytes of one line
 const KEPT = 30_000;
-const AGAIN = 40; // ms between two reads of the end of a log that grows
+const AGAIN = 40; // ms between two reads of the end of a log that grows, at least
+const SLOW = 60; // ms: a master that takes longer for a read is busy,
+const SHARE = 4; // and is asked again after so many times what it took
 
 /** Reads the lines of the log at a path below `api/v2/`. */
 export function reading(path: string): Read {
@@ -55,7 +57,7 @@ export class Lines {
   #request: { from: number; to: number; abort: AbortController } | undefined;
   #tail: AbortController | undefined;
   #tailStale = false;
-  #tailAt = 0;
+  #tailDue = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
@@ -106,9 +108,11 @@ export class Lines {
   /** The log grew, as far as is known to so many lines; `complete`: and has ended. */
   grew(total: number, complete: boolean): void {
     if (!this.meta || this.meta.complete) return;
+    const inView = this.#wanted[1] >= this.meta.total;
     if (total > this.meta.total) this.meta = { ...this.meta, total };
     if (complete) this.#tailStale = true;
-    this.refresh();
+    if (inView || complete) this.refresh();
+    else this.#changed();
   }
 
   /** Read the log's end again: lines, half lines, whether it is complete. */
@@ -118,7 +122,7 @@ export class Lines {
       this.#tailStale = true;
       return;
     }
-    const pause = this.#tailAt + AGAIN - Date.now();
+    const pause = this.#tailDue - Date.now();
     if (pause <= 0) void this.#readTail();
     else
       this.#timer ??= setTimeout(() => {
@@ -139,7 +143,7 @@ export class Lines {
     const abort = new AbortController();
     this.#tail = abort;
     this.#tailStale = false;
-    this.#tailAt = Date.now();
+    const began = Date.now();
     // From the first line of the end that isn't here; of a long way there only the last part.
     let from = this.total;
     while (from > 0 && from > this.total - 2 * AROUND && !this.#lines.has(from - 1)) from--;
@@ -150,6 +154,8 @@ export class Lines {
     }
     this.#tail = undefined;
     if (this.#closed) return;
+    const took = Date.now() - began;
+    this.#tailDue = took > SLOW ? Date.now() + SHARE * took : began + AGAIN;
     this.#changed();
     this.#look();
     if (this.#tailStale) this.refresh();

@@ -262,6 +262,7 @@ describe("lines", () => {
     const lines = open(log);
     await lines.open(0);
     expect(lines.halves.length).toBe(1);
+    lines.want(0, 10);
     log.total = 12;
     lines.grew(12, false);
     expect(lines.total).toBe(12);
@@ -278,10 +279,20 @@ describe("lines", () => {
     const log = new Log(10, false);
     const lines = open(log);
     await lines.open(0);
+    lines.want(0, 10);
     log.total = 1_000_000;
     lines.grew(1_000_000, false);
     await vi.waitFor(() => expect(lines.at(999_999)).toBeDefined());
     expect(lines.at(500_000)).toBeUndefined();
+  });
+  it("are not read while the end of what grows is out of view", async () => {
+    const log = new Log(1000, false);
+    const lines = open(log);
+    await lines.open(0);
+    lines.want(0, 40);
+    log.total = 2000;
+    lines.grew(2000, false);
+    expect([lines.total, log.reads.length]).toEqual([2000, 1]);
   });
   it("say what failed, and go on", async () => {
     const log = new Log(10);
