@@ -38,10 +38,9 @@ export class ChangesWithBuilds {
 
   /** The builds of a change, each as it is by now. */
   builds(change: Listed): ChangeBuild[] {
-    return (change.builds ?? []).map((build) => {
-      const told = this.#told.get(build.buildid);
-      return told && !build.complete ? told : build;
-    });
+    return (change.builds ?? []).map((build) =>
+      build.complete ? build : (this.#told.get(build.buildid) ?? build),
+    );
   }
 
   #take(event: string, build: Build): void {
@@ -52,12 +51,15 @@ export class ChangesWithBuilds {
         this.#readAt = Date.now();
         this.list.refresh();
       }, due);
-    } else if (this.#shows(build.buildid)) {
+    } else if (this.#runs(build.buildid)) {
       this.#told.set(build.buildid, build);
     }
   }
 
-  #shows(buildid: number): boolean {
-    return this.list.items.some((change) => change.builds?.some((build) => build.buildid === buildid));
+  /** Whether the build is shown, and wasn't finished when it was read. */
+  #runs(buildid: number): boolean {
+    return this.list.items.some((change) =>
+      change.builds?.some((build) => build.buildid === buildid && !build.complete),
+    );
   }
 }
