@@ -150,6 +150,7 @@ async def test_search_goes_from_match_to_match(log: Written, page: Page, faults:
     await expect(line(page, 19_999)).to_be_in_viewport()
     await expect(page.get_by_role("status").first).to_have_text("1/2")
     await search.press("Escape")  # back to the log
+    await expect(search).to_have_value("line [12]9999$")
     await page.keyboard.press("n")
     await expect(line(page, 29_999)).to_be_in_viewport()
     await page.keyboard.press("n")
