@@ -9,7 +9,7 @@ from playwright.async_api import Locator, Page, expect
 
 from buildwright.plugins import schedulers, util
 from buildwright.store.unit import Hint
-from tests.support.webserver import Server, execute
+from tests.support.webserver import Server, execute, snapshot
 
 BUILDER = "waits-for-arm"
 SCRIPT = "<img src=x onerror=document.title='ran'>"
@@ -260,6 +260,17 @@ async def test_a_refusal_of_the_whole_form_is_said_above_it(
     await expect(page.get_by_text("The scheduler force is switched off.")).to_be_visible()
     await expect(page.get_by_role("button", name="force", exact=True)).to_be_disabled()
     faults.clear()
+
+
+async def test_who_may_not_ask_for_builds_is_told_so(fresh: Server, page: Page) -> None:
+    fresh.snapshot = snapshot(
+        authz=util.Authz(allowRules=[util.ForceBuildEndpointMatcher(role="builders")], roleMatchers=[]),
+        auth=util.RemoteUserAuth(),
+    )
+    await page.goto(f"{fresh.url}/#/builders/1")
+    button = page.get_by_role("button", name="force", exact=True)
+    await expect(button).to_be_disabled()
+    await expect(button).to_have_attribute("title", re.compile("builders"))
 
 
 async def test_a_scheduler_that_is_not_there(fresh: Server, page: Page) -> None:
