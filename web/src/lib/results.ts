@@ -9,7 +9,9 @@ export const RETRY = 5;
 export const CANCELLED = 6;
 
 const NAMES = ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"] as const;
-export type Outcome = (typeof NAMES)[number] | "running" | "waiting" | "unknown";
+/** All words for what became of something. */
+export const OUTCOMES = [...NAMES, "running", "waiting", "unknown"] as const;
+export type Outcome = (typeof OUTCOMES)[number];
 
 export interface Ends {
   complete?: boolean;
