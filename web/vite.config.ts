@@ -40,6 +40,21 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    rolldownOptions: {
+      output: {
+        // What several views share is one file, with one of styles: a file for each part takes a browser longer
+        // to fetch than the few kB that the first view could do without. Plots are large, and few views have any.
+        codeSplitting: {
+          groups: [
+            {
+              name: "shared",
+              test: /\/(src\/(lib|ui|i18n)\/(?!Plot).*\.(ts|svelte|css)|node_modules\/(svelte|esm-env|clsx)\/)/,
+              minShareCount: 2,
+            },
+          ],
+        },
+      },
+    },
   },
   // `npx vite` beside a running `make run`.
   server: {

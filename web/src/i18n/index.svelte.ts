@@ -10,6 +10,8 @@ export const LANGUAGES: Record<string, string> = { en: "English", de: "Deutsch" 
 const KEY = "language";
 export const language = $state({ code: "en" });
 let catalog = $state.raw<Record<string, string>>({});
+// Making one takes longer than all that it is used for in a view.
+const numbers = $derived(new Intl.NumberFormat(language.code));
 
 /** The text, with `{name}` replaced by what is given for it. */
 export function t(text: string, values?: Record<string, string | number>): string {
@@ -19,7 +21,7 @@ export function t(text: string, values?: Record<string, string | number>): strin
 
 /** The one or the other text, by the number, which is `{n}` in both. */
 export function tn(n: number, one: string, many: string, values?: Record<string, string | number>): string {
-  return t(n === 1 ? one : many, { n: n.toLocaleString(language.code), ...values });
+  return t(n === 1 ? one : many, { n: numbers.format(n), ...values });
 }
 
 export async function chooseLanguage(code: string): Promise<void> {

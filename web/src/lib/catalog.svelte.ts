@@ -2,6 +2,7 @@
 
 import { SvelteMap } from "svelte/reactivity";
 import { events } from "./connection.svelte";
+import { byName } from "./lists";
 import { type Live, live } from "./live.svelte";
 import type { Build, Builder, Glance, Master, Worker } from "./types";
 
@@ -22,6 +23,7 @@ class Catalog {
   readonly #masters: Live<Master>;
   // Builds that finished since the builders were read; whichever is newer counts.
   readonly #finished = new SvelteMap<number, Glance>();
+  readonly #configured: readonly Builder[];
   readonly #builderById: Map<number, Builder>;
   readonly #workerById: Map<number, Worker>;
 
@@ -34,6 +36,9 @@ class Catalog {
     }));
     this.#workers = live<Worker>(() => ({ path: "workers", id: "workerid", on: ["workers/*/*"] }));
     this.#masters = live<Master>(() => ({ path: "masters", id: "masterid", on: ["masters/*/*"] }));
+    this.#configured = $derived(
+      this.#builders.items.filter((each) => each.masterids.length > 0).sort(byName),
+    );
     this.#builderById = $derived(new Map(this.#builders.items.map((each) => [each.builderid, each])));
     this.#workerById = $derived(new Map(this.#workers.items.map((each) => [each.workerid, each])));
     $effect(() =>
@@ -46,10 +51,8 @@ class Catalog {
   }
 
   /** Those of the present configuration, by name. */
-  get builders(): Builder[] {
-    return this.#builders.items
-      .filter((each) => each.masterids.length > 0)
-      .sort((a, b) => a.name.localeCompare(b.name));
+  get builders(): readonly Builder[] {
+    return this.#configured;
   }
 
   /** All that there ever were, also those that no configuration has any more. */
