@@ -7,7 +7,7 @@ that has ended came to is its last status. ``builder``, ``tag`` and ``project`` 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from xml.etree import ElementTree as ET
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -18,7 +18,10 @@ from buildwright.web.data import Data
 from buildwright.web.errors import BadQuery
 from buildwright.web.resource import Json
 from buildwright.web.services import WebServices
-from buildwright.web.xmltext import allowed, document, tagged
+from buildwright.web.xmltext import document, element, tagged
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 _STATUS = {SUCCESS: "Success", WARNINGS: "Success", FAILURE: "Failure", EXCEPTION: "Exception"}
 _FIELDS = ("builderid", "name", "masterids", "projectid", "tags", "latest_build", "running_builds")
@@ -47,14 +50,14 @@ class CCTray:
                 parameters.append((_NARROWING[name], value))
             else:
                 raise BadQuery(f"cc.xml is narrowed by builder, tag and project, not by {name[:60]!r}")
-        root = ET.Element("Projects")
+        root = element("Projects", {})
         for builder in await things_at(self._data, ("builders",), parameters):
             project = projects.get(builder["projectid"], "")
             if builder["masterids"] and (not wanted or project in wanted):
                 root.append(self._project(builder, project))
         return tagged(request, document(root), "application/xml", {})
 
-    def _project(self, builder: Json, project: str) -> ET.Element:
+    def _project(self, builder: Json, project: str) -> Element:
         latest = builder["latest_build"]
         told = {
             "name": builder["name"],
@@ -67,4 +70,4 @@ class CCTray:
             told["lastBuildTime"] = datetime.fromtimestamp(latest["complete_at"], UTC).isoformat()
         if project:
             told["category"] = project
-        return ET.Element("Project", {name: allowed(value) for name, value in told.items()})
+        return element("Project", told)

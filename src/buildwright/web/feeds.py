@@ -7,8 +7,8 @@ has ended doesn't change: a reader shows each build once. ``limit`` says how man
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
-from xml.etree import ElementTree as ET
 
 from aiohttp import web
 
@@ -23,7 +23,10 @@ from buildwright.web.fields import integer
 from buildwright.web.paths import split
 from buildwright.web.resource import Json
 from buildwright.web.services import WebServices
-from buildwright.web.xmltext import allowed, document, tagged
+from buildwright.web.xmltext import document, element, tagged
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 USUAL, MOST = 25, 100
 
@@ -81,14 +84,14 @@ class Feeds:
 
     def _feed(
         self, path: str, builder: str | None, builds: list[Json], names: dict[int, str], *, failures: bool
-    ) -> ET.Element:
+    ) -> Element:
         snapshot = self._services.snapshot()
         what = (
             f"{'failures' if failures else 'builds'} of {builder}"
             if builder
             else ("failures" if failures else "builds")
         )
-        feed = ET.Element("feed", {"xmlns": _ATOM})
+        feed = element("feed", {"xmlns": _ATOM})
         newest = max((build["complete_at"] for build in builds), default=0)
         _add(feed, "title", f"{snapshot.title}: {what}")
         _add(feed, "id", _tag(snapshot, path))
@@ -99,13 +102,13 @@ class Feeds:
         for build in builds:
             name = names.get(build["builderid"], str(build["builderid"]))
             result = Results[build["results"]]
-            entry = ET.SubElement(feed, "entry")
+            entry = _add(feed, "entry")
             url = page_url(snapshot, "builders", build["builderid"], "builds", build["number"])
             _add(entry, "title", f"{name} #{build['number']}: {result}")
             _add(entry, "id", _tag(snapshot, f"builds/{build['buildid']}"))
             _add(entry, "updated", _time(build["complete_at"]))
             _add(entry, "published", _time(build["complete_at"]))
-            _add(ET.SubElement(entry, "author"), "name", name)
+            _add(_add(entry, "author"), "name", name)
             _add(entry, "category", term=result)
             _add(entry, "link", rel="alternate", type="text/html", href=url)
             took = build["complete_at"] - build["started_at"]
@@ -113,9 +116,10 @@ class Feeds:
         return feed
 
 
-def _add(parent: ET.Element, name: str, text: str | None = None, **attributes: str) -> None:
-    element = ET.SubElement(parent, name, {key: allowed(value) for key, value in attributes.items()})
-    element.text = None if text is None else allowed(text)
+def _add(parent: Element, name: str, text: str | None = None, **attributes: str) -> Element:
+    made = element(name, attributes, text)
+    parent.append(made)
+    return made
 
 
 def _tag(snapshot: Snapshot, path: str) -> str:
