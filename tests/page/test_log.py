@@ -157,6 +157,8 @@ async def test_search_goes_from_match_to_match(log: Written, page: Page, faults:
     await expect(line(page, 19_999)).to_be_in_viewport()
     await page.keyboard.press("N")
     await expect(line(page, 29_999)).to_be_in_viewport()
+    await page.keyboard.press("Control+f")
+    await expect(search).to_be_focused()
     await search.fill("(")
     await expect(page.get_by_role("status").first).to_have_text(re.compile("no regular expression"))
     faults.clear()  # the browser notes the answer 400

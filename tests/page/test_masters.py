@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
+import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from buildwright.store.base import wall_us
@@ -25,7 +25,7 @@ c["schedulers"] += [
 """
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def it(tmp_path: Path) -> AsyncIterator[Rig]:
     async with rig(tmp_path, "sqlite:///state.sqlite", TEXT, workers=()) as it:
         yield it
