@@ -77,6 +77,8 @@ function follow(): void {
 export function startRouter(): void {
   addEventListener("hashchange", follow);
   follow();
+  // The first view is fetched while the page around it is set up.
+  void VIEWS[route.pattern]?.().catch(() => undefined);
 }
 
 /** The link to a path with a query; elements of the path are encoded. */
