@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import FilePayload, Locator, Page, expect
 
 from buildwright.plugins import schedulers, util
 from buildwright.store.unit import Hint
@@ -152,8 +152,8 @@ async def test_sources_a_patch_and_a_build_to_inherit_from(fresh: Server, page: 
         ],
     )
     await form.field("Branch of main").select_option("stable")
-    patch = {"name": "fix.diff", "mimeType": "text/plain", "buffer": b"--- a\n+++ b\n"}
-    await form.field("body").set_input_files([patch])  # type: ignore[list-item]
+    patch = FilePayload(name="fix.diff", mimeType="text/plain", buffer=b"--- a\n+++ b\n")
+    await form.field("body").set_input_files(patch)
     await form.field("comment").fill("fix it")
     builds = await form.field("Like").locator("option").all_text_contents()
     newest = next(text for text in builds if text.startswith(f"{BUILDER}/"))
@@ -224,11 +224,11 @@ async def test_hints_come_before_anything_is_sent(page: Page, form: Form) -> Non
     await form.field("Jobs").fill("x")
     await form.field("reason").focus()
     await expect(form.dialog.get_by_text("This has to be a whole number.")).to_be_visible()
-    large = {"name": "large.txt", "mimeType": "text/plain", "buffer": b"12345"}
-    await form.field("Settings").set_input_files([large])  # type: ignore[list-item]
+    large = FilePayload(name="large.txt", mimeType="text/plain", buffer=b"12345")
+    await form.field("Settings").set_input_files(large)
     await expect(form.dialog.get_by_text("large.txt has 5 B, and 4 B at most are taken.")).to_be_visible()
-    binary = {"name": "x.bin", "mimeType": "text/plain", "buffer": b"\xff\xfe"}
-    await form.field("Settings").set_input_files([binary])  # type: ignore[list-item]
+    binary = FilePayload(name="x.bin", mimeType="text/plain", buffer=b"\xff\xfe")
+    await form.field("Settings").set_input_files(binary)
     await expect(form.dialog.get_by_text("x.bin isn't a file of text in UTF-8.")).to_be_visible()
 
 
