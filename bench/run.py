@@ -1,7 +1,8 @@
 """`make bench`: our numbers beside stock Buildbot's, as a table and as bench/results/latest.json.
 
     python -m bench.run                 every row
-    python -m bench.run --only NAME     the rows of that name, both sides measured anew
+    python -m bench.run --only NAME     the row of that name, or all whose names begin with it and an
+                                        underscore; both sides measured anew
     python -m bench.run --side peer     one side alone
 
 A measurement fills one or more rows. The peer's figures are kept for twelve hours in
@@ -25,7 +26,19 @@ from pathlib import Path
 from typing import Any
 
 from bench.limits import LIMITS
-from bench.rows import builds, config, history, idle, latency, logs, steps
+from bench.rows import (
+    builds,
+    config,
+    history,
+    idle,
+    latency,
+    logs,
+    page,
+    page_crawlers,
+    page_listeners,
+    page_log,
+    steps,
+)
 from bench.sides import HERE, Ours, Peer, Side
 from bench.table import Figure, Measurement, Row
 
@@ -37,6 +50,10 @@ MEASUREMENTS: tuple[Measurement, ...] = (
     *history.MEASUREMENTS,
     *config.MEASUREMENTS,
     *steps.MEASUREMENTS,
+    *page.MEASUREMENTS,
+    *page_log.MEASUREMENTS,
+    *page_listeners.MEASUREMENTS,
+    *page_crawlers.MEASUREMENTS,
 )
 RESULTS = HERE / "results"
 CACHE_SECONDS = 12 * 3600
@@ -97,6 +114,10 @@ def entry(row: Row, ours: Figure | None, peer: Figure | None, limit: float | Non
     }
 
 
+def named(row: Row, name: str) -> bool:
+    return row.name == name or row.name.startswith(f"{name}_")
+
+
 def number(value: float | None) -> str:
     if value is None:
         return "-"
@@ -150,7 +171,7 @@ async def run(only: str | None, sides: set[str]) -> int:
     peer.install()
     cache = PeerCache(peer)
     cached = {} if only else cache.load()
-    wanted = [m for m in MEASUREMENTS if only is None or any(row.name == only for row in m.rows)]
+    wanted = [m for m in MEASUREMENTS if only is None or any(named(row, only) for row in m.rows)]
     if not wanted:
         print(
             f"There is no row {only}. Rows: {' '.join(r.name for m in MEASUREMENTS for r in m.rows)}",
@@ -167,9 +188,9 @@ async def run(only: str | None, sides: set[str]) -> int:
             cache.store(theirs)
         ours = await side_of(measurement, Ours(), failures) if "ours" in sides else {}
         for row in measurement.rows:
-            if row.limit and row.limit not in limits:
+            if isinstance(row.limit, str) and row.limit not in limits:
                 limits[row.limit] = LIMITS[row.limit]()
-            limit = limits[row.limit] if row.limit else None
+            limit = limits[row.limit] if isinstance(row.limit, str) else row.limit
             entries.append(entry(row, ours.get(row.name), theirs.get(row.name), limit))
     print_table(entries)
     if sides == {"ours", "peer"}:
@@ -182,7 +203,7 @@ async def run(only: str | None, sides: set[str]) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description="Our numbers beside stock Buildbot's.")
     parser.add_argument(
-        "--only", metavar="NAME", help="only the measurement that fills this row, both sides anew"
+        "--only", metavar="NAME", help="only the measurements that fill rows of this name, both sides anew"
     )
     parser.add_argument(
         "--side", choices=("ours", "peer"), help="measure one side alone and write no results"

@@ -10,12 +10,14 @@ from bench.sides import Side
 
 @dataclass(frozen=True)
 class Row:
-    """A named number. `limit` names the function in `bench.limits` that says what the machine could do."""
+    """A named number. `limit` names the function in `bench.limits` that says what the machine could do, or is
+    the number that the row's value must stay within.
+    """
 
     name: str
     unit: str
     more_is_better: bool
-    limit: str | None = None
+    limit: str | float | None = None
 
 
 @dataclass(frozen=True)

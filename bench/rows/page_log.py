@@ -4,13 +4,13 @@ rows are without a text after a jump. In Chromium, on the master's own machine; 
 A moment counts when the browser has drawn: two frames after what was waited for.
 """
 
-import shutil
 import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
+from bench.browser import chromium
 from bench.sides import Master, Setup, Side, master
 from bench.support import write_lines
 from bench.table import Figure, Measurement, Row, percentile
@@ -19,14 +19,6 @@ LINES = 5_000_000
 BYTES_A_LINE = 94
 SAMPLES = 100
 JUMPS = 40
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-]
-
 # Prints when it prints, after it was told to go.
 PRINTER = """
 import pathlib, time
@@ -74,10 +66,8 @@ JUMP = """(part) => new Promise((resolve) => {
 
 @asynccontextmanager
 async def browser_page() -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    async with chromium() as browser:
         yield await browser.new_page()
-        await browser.close()
 
 
 def url(made: Master, build: int, path: str = "") -> str:
@@ -133,6 +123,8 @@ async def large(side: Side, short: bool) -> dict[str, Figure]:
 
 
 MEASUREMENTS = (
-    Measurement(live, (Row("page_log_line_p95", "ms", False),)),
-    Measurement(large, (Row("page_log_open", "ms", False), Row("page_log_jump_worst", "ms", False))),
+    Measurement(live, (Row("page_log_line_p95", "ms", False, 150),)),
+    Measurement(
+        large, (Row("page_log_open", "ms", False, 300), Row("page_log_jump_worst", "ms", False, 100))
+    ),
 )

@@ -33,6 +33,13 @@ def test_a_side_that_failed_leaves_its_numbers_null() -> None:
     assert item["note"] == "peer: slow"
 
 
+def test_rows_are_chosen_by_name_or_by_what_their_names_begin_with() -> None:
+    assert run.named(RATE, "builds_sqlite")
+    assert run.named(RATE, "builds")
+    assert not run.named(RATE, "build")
+    assert not run.named(DELAY, "builds")
+
+
 def test_percentiles_are_samples() -> None:
     assert percentile(range(1, 101), 0.95) == 95
     assert percentile([7.0], 0.95) == 7.0
@@ -50,4 +57,4 @@ def test_rows_that_were_not_measured_are_kept(tmp_path: Path, monkeypatch: pytes
 
 def test_every_row_of_the_bench_has_a_name_of_its_own() -> None:
     names = [row.name for measurement in run.MEASUREMENTS for row in measurement.rows]
-    assert len(names) == len(set(names)) == 29
+    assert len(names) == len(set(names)) == 38
