@@ -135,6 +135,13 @@ describe("a viewport", () => {
     view.scrolled(real, false);
     expect(view.first * 20 + view.above).toBeCloseTo(first * 20 + above + 100);
   });
+  it("has a bar that is exact near both ends, so that none is met early", () => {
+    const view = viewport(5_000_000);
+    view.show(100, "top");
+    expect(view.settled()).toBe(2000);
+    view.show(4_999_900, "top");
+    expect(view.settled()).toBe(LONGEST_TRACK - 2000);
+  });
   it("says when the bar is at its end too early", () => {
     const view = viewport(5_000_000);
     view.scrolled(100_000, true);
