@@ -43,6 +43,7 @@ ELEMENTS = {
     "change": str(SMALL.changes),
     "worker": "2",
     "master": "1",
+    "dashboard": "releases",
 }
 
 

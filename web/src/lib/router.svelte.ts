@@ -35,6 +35,7 @@ export const VIEWS: Record<string, View> = {
   "/masters": () => import("../views/Masters.svelte"),
   "/masters/:master": () => import("../views/Master.svelte"),
   "/builders/:builder/tests": () => import("../views/Tests.svelte"),
+  "/dashboards/:dashboard": () => import("../views/Dashboard.svelte"),
   "/about": () => import("../views/About.svelte"),
 };
 

@@ -10,6 +10,13 @@ export interface Verdict {
   message: string;
 }
 
+/** A page of the configuration's own, at `plugins/wsgi_dashboards/NAME/`. */
+export interface Dashboard {
+  name: string;
+  caption: string;
+  order: number;
+}
+
 export interface Config {
   title: string;
   titleURL: string;
@@ -19,6 +26,7 @@ export interface Config {
   user: { anonymous: boolean; username?: string; full_name?: string; email?: string; groups?: string[] };
   /** How one logs in; `loginUri` is there if one can. */
   auth: { name: string; oauth2?: boolean; autologin?: boolean; loginUri?: string; logoutUri?: string };
+  plugins: { wsgi_dashboards?: Dashboard[] };
   /** By the plural of a thing's kind and the method. */
   permissions: Record<string, Record<string, Verdict>>;
 }
@@ -47,6 +55,11 @@ function goToLogin({ auth, user }: Config): void {
   if (!auth.autologin || !auth.oauth2 || !user.anonymous || sessionStorage.getItem("sent")) return;
   sessionStorage.setItem("sent", "1");
   location.assign(loginAddress());
+}
+
+/** The dashboards of the configuration, in the menu's order. */
+export function dashboards(): Dashboard[] {
+  return [...(session.config?.plugins.wsgi_dashboards ?? [])].sort((a, b) => a.order - b.order);
 }
 
 /** Whether the reader may do something, as far as is known beforehand. */
