@@ -12,7 +12,6 @@ night changes nothing. Nothing is expected where none of them was good."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median_low
 from typing import Any
 
 import sqlalchemy as sa
@@ -105,7 +104,8 @@ def _brief(row: Row) -> Json:
 
 
 def _median(rows: list[Row]) -> int | None:
-    return median_low(took for (took,) in rows) if rows else None
+    ordered = sorted(took for (took,) in rows)
+    return ordered[(len(ordered) - 1) // 2] if ordered else None
 
 
 def _on_request(
