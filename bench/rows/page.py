@@ -33,8 +33,8 @@ READY = {
     "ours": """document.querySelectorAll("main section").length === 6
         && !document.querySelector("main [aria-busy=true]")
         && document.querySelectorAll("main .rows > li").length > 35""",
-    # The builds of the first builders.
-    "peer": """document.querySelectorAll(".bb-home-builder-panel, .card").length > 3""",
+    # Its twenty recent builds.
+    "peer": """document.querySelectorAll("a[href*='/builds/']").length >= 20""",
 }
 
 
@@ -92,7 +92,7 @@ async def measure(side: Side, short: bool) -> dict[str, Figure]:
             url = f"http://127.0.0.1:{setup.web_port}/"
             return {
                 "page_script": await weigh(browser, side, url),
-                "page_home": await loads(browser, side, url, 3 if short else LOADS),
+                "page_home": await loads(browser, side, url, 5 if short else LOADS),
             }
 
 
