@@ -37,8 +37,8 @@ function values(text: string): string[] {
 it.each(CATALOGS)("%s says what the page says", (name) => {
   const catalog = JSON.parse(readFileSync(join(import.meta.dirname, name), "utf8")) as Record<string, string>;
   const text = sources();
+  expect(Object.keys(catalog).filter((key) => !text.includes(JSON.stringify(key)))).toEqual([]);
   for (const [key, translated] of Object.entries(catalog)) {
-    expect(text, `no source says this any more: ${key}`).toContain(JSON.stringify(key));
     expect(values(translated), key).toEqual(values(key));
   }
 });
