@@ -1,5 +1,6 @@
 """What stands around the data API: health, metrics, defects, TLS, the page's files."""
 
+import gzip
 import re
 import ssl
 import subprocess
@@ -172,3 +173,21 @@ async def test_a_store_that_is_away_is_503_and_not_our_fault(
     async with http.get(f"{server.url}/api/v2/builds") as response:
         assert (response.status, response.headers["Retry-After"]) == (503, "5")
         assert list(await response.json()) == ["error"]
+
+
+async def test_a_long_answer_is_compressed_on_its_way_over_a_network(server: Server) -> None:
+    async with aiohttp.ClientSession(auto_decompress=False) as http:
+
+        async def asked(path: str, **headers: str) -> tuple[str | None, bytes]:
+            async with http.get(f"{server.url}/api/v2/{path}", headers=headers) as response:
+                return response.headers.get("Content-Encoding"), await response.read()
+
+        plain = await asked("builds")
+        assert plain[0] is None  # it is the same machine
+        coding, body = await asked("builds", **{"X-Forwarded-For": "192.0.2.1"})
+        assert coding == "gzip"
+        assert gzip.decompress(body) == plain[1]
+        assert len(body) < len(plain[1]) / 3
+        assert (await asked("builds/1", **{"X-Forwarded-For": "192.0.2.1"}))[0] is None
+        refusing = {"X-Forwarded-For": "192.0.2.1", "Accept-Encoding": "identity"}
+        assert (await asked("builds", **refusing))[0] is None

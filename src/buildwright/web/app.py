@@ -33,7 +33,7 @@ from buildwright.web.events import EventHub
 from buildwright.web.feeds import Feeds
 from buildwright.web.metrics import Metrics
 from buildwright.web.page import Page
-from buildwright.web.replies import error_reply, json_reply
+from buildwright.web.replies import compress, error_reply, json_reply
 from buildwright.web.services import WebServices
 from buildwright.web.sse import Sse
 from buildwright.web.ws import WebSockets
@@ -82,6 +82,7 @@ def _guard(metrics: Metrics, gate: Gate) -> Middleware:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         begun = time.monotonic()
         response = await _answer(request, handler, gate)
+        compress(request, response)
         metrics.count(request, response.status, time.monotonic() - begun)
         return response
 

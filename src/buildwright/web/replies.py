@@ -12,12 +12,16 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.web_response import ContentCoding
 
+from buildwright.web.auth.origins import is_local
 from buildwright.web.errors import ApiError, TooMany
 from buildwright.web.resource import Json
 
 JSON = "application/json"
 SLICE = 500
+LONG = 8 * 1024
+"""From so many bytes on an answer is compressed for whoever is far away."""
 
 encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -44,6 +48,23 @@ def error_reply(error: ApiError) -> web.Response:
     if isinstance(error, TooMany):
         headers = {"Retry-After": str(error.seconds)}
     return json_reply({"error": error.message}, status=error.status, headers=headers)
+
+
+def compress(request: web.Request, response: web.StreamResponse) -> None:
+    """Have a long answer compressed on its way over a network. On one machine that would only take time; a
+    proxy there isn't the reader.
+    """
+    if (
+        isinstance(response, web.Response)
+        and isinstance(response.body, bytes)
+        and len(response.body) >= LONG
+        and response.content_type == JSON
+        and "gzip" in request.headers.get("Accept-Encoding", "")
+        and request.method != "HEAD"
+        and not is_local(request)
+    ):
+        response.enable_compression(ContentCoding.gzip)
+        response.headers.add("Vary", "Accept-Encoding")
 
 
 async def encode_collection(plural: str, objects: Iterable[Json], total: int | None) -> bytes:
