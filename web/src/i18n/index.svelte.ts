@@ -19,6 +19,11 @@ export function t(text: string, values?: Record<string, string | number>): strin
   return values ? found.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole)) : found;
 }
 
+/** A number of things as the reader's language writes it: for counts, not for numbers that are names. */
+export function count(n: number): string {
+  return count(n);
+}
+
 /** The one or the other text, by the number, which is `{n}` in both. */
 export function tn(n: number, one: string, many: string, values?: Record<string, string | number>): string {
   return t(n === 1 ? one : many, { n: numbers.format(n), ...values });
