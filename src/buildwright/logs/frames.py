@@ -89,7 +89,8 @@ class Index(msgspec.Struct, array_like=True):
 
     def stretch(self, first: int, end: int, room: int, longest: int, *, backward: bool = False) -> Stretch:
         """The frames for lines from ``first`` on, or up to ``end`` if ``backward``, as many as ``room`` bytes
-        take. Of a line's earlier frames only those are among them that hold its first ``longest`` bytes.
+        take. Of a line's earlier frames only the first ones are among them, enough for ``longest`` bytes
+        if other streams have nothing in them.
         """
         count, parts = room // FRAME_SIZE + 1, longest // FRAME_SIZE + 2
         lines, total = self.first_line, len(self.streams)

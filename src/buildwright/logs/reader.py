@@ -164,26 +164,52 @@ class LogReader:
             index = sealed.frames
             frames, begin, stop, omitted = index.stretch(first, end, room, longest, backward=backward)
             chunks = await self._unpack(sealed, frames)
-            left_out = {
-                line: Gap(index.first_seq[parts[0]], await self._measure(sealed, chunks, line, parts))
-                for line, parts in omitted.items()
-                if parts
-            }
+            left_out: dict[int, Gap] = {}
+            for line, omitted_frames in omitted.items():
+                more, gap = await self._rest(sealed, chunks, line, omitted_frames, longest)
+                chunks = sorted(chunks + more)
+                if gap is not None:
+                    left_out[line] = gap
             return await asyncio.to_thread(_apply, read, sealed.log, chunks, begin, stop, longest, left_out)
 
         return await self._find(look, unseal)
 
-    async def _measure(self, sealed: _Sealed, chunks: list[Chunk], line: int, frames: list[int]) -> int:
-        """How many bytes of a line are in these frames. Only frames of several streams need to be read."""
-        ending = next(chunk for chunk in chunks if chunk.num_lines and chunk.first_line == line)
-        size = 0
-        for frame in frames:
-            known = sealed.frames.content_of(frame)
+    async def _rest(
+        self, sealed: _Sealed, chunks: list[Chunk], line: int, frames: list[int], longest: int
+    ) -> tuple[list[Chunk], Gap | None]:
+        """What these frames have of a line, as far as ``longest`` bytes of it aren't there yet; of the others
+        only how much it is.
+        """
+        index = sealed.frames
+        begin = next(chunk for chunk in chunks if chunk.num_lines and chunk.first_line == line).line_from
+        here = [
+            (chunk.seq, len(chunk.content) - chunk.content.rfind(b"\n") - 1)
+            for chunk in chunks
+            if chunk.seq == begin or (chunk.line_from == begin and not chunk.num_lines)
+        ]
+        more: list[Chunk] = []
+        left = list(frames)
+        while left and sum(size for seq, size in here if seq < index.first_seq[left[0]]) < longest:
+            parts = await self._parts(sealed, left.pop(0), begin)
+            more += parts
+            here += [(part.seq, len(part.content)) for part in parts]
+        if not left:
+            return more, None
+        missing = 0
+        for frame in left:
+            known = index.content_of(frame)
             if known is None:
-                parts = await self._unpack(sealed, [frame])
-                known = sum(len(part.content) for part in parts if part.line_from == ending.line_from)
-            size += known
-        return size
+                known = sum(len(part.content) for part in await self._parts(sealed, frame, begin))
+            missing += known
+        return more, Gap(index.first_seq[left[0]], missing)
+
+    async def _parts(self, sealed: _Sealed, frame: int, begin: int) -> list[Chunk]:
+        """The chunks of a frame that only continue the line which begins in chunk ``begin``."""
+        return [
+            chunk
+            for chunk in await self._unpack(sealed, [frame])
+            if chunk.line_from == begin and chunk.seq != begin and not chunk.num_lines
+        ]
 
     async def raw(self, logid: int, stream: str | None = None) -> AsyncIterator[bytes]:
         """The log as it is now: the exact bytes of one stream, or the lines of all streams in their order.
