@@ -18,6 +18,7 @@ from tests.support.processes import free_port
 
 TUTORIAL = DOCS / "tutorial"
 ELSEWHERE = {  # followed by test_howto and test_without_a_master
+    DOCS / "howto" / "log-in-and-roles.md",
     DOCS / "howto" / "postgresql.md",
     DOCS / "howto" / "test-a-configuration.md",
     DOCS / "howto" / "try-without-a-master.md",

@@ -51,7 +51,7 @@ def form(fresh: Server, page: Page) -> Form:
 
 
 async def test_a_button_opens_the_form_and_success_leads_to_the_request(
-    fresh: Server, page: Page, form: Form
+    fresh: Server, form: Form, page: Page
 ) -> None:
     await page.goto(f"{fresh.url}/#/builders/1")
     await page.get_by_role("link", name="force", exact=True).click()
@@ -68,14 +68,14 @@ async def test_a_button_opens_the_form_and_success_leads_to_the_request(
     await expect(form.dialog).to_have_count(0)
 
 
-async def test_escape_closes_it(fresh: Server, page: Page, form: Form) -> None:
+async def test_escape_closes_it(fresh: Server, form: Form, page: Page) -> None:
     await form.open()
     await page.keyboard.press("Escape")
     await expect(form.dialog).to_have_count(0)
     assert page.url.endswith(f"#/builders/{BUILDER}")
 
 
-async def test_every_kind_of_field_says_what_was_filled_in(page: Page, form: Form) -> None:
+async def test_every_kind_of_field_says_what_was_filled_in(form: Form, page: Page) -> None:
     await form.open(
         util.StringParameter("version", "Version"),
         util.TextParameter("notes", "Notes"),
@@ -137,7 +137,7 @@ async def test_every_kind_of_field_says_what_was_filled_in(page: Page, form: For
     }
 
 
-async def test_sources_a_patch_and_a_build_to_inherit_from(fresh: Server, page: Page, form: Form) -> None:
+async def test_sources_a_patch_and_a_build_to_inherit_from(fresh: Server, form: Form, page: Page) -> None:
     await form.open(
         util.InheritBuildParameter("like", "Like"),
         codebases=[
@@ -168,7 +168,7 @@ async def test_sources_a_patch_and_a_build_to_inherit_from(fresh: Server, page: 
 
 
 async def test_what_the_master_refuses_is_said_at_the_fields(
-    page: Page, form: Form, faults: list[str]
+    form: Form, page: Page, faults: list[str]
 ) -> None:
     await form.open(
         util.IntParameter("jobs", "Jobs", default=1),
@@ -215,7 +215,7 @@ async def test_what_the_master_refuses_is_said_at_the_fields(
     faults.clear()  # the browser notes the refusal
 
 
-async def test_hints_come_before_anything_is_sent(page: Page, form: Form) -> None:
+async def test_hints_come_before_anything_is_sent(form: Form, page: Page) -> None:
     await form.open(
         util.IntParameter("jobs", "Jobs", tooltip="As many as it has cores."),
         util.FileParameter("settings", "Settings", maxsize=4),
@@ -232,7 +232,7 @@ async def test_hints_come_before_anything_is_sent(page: Page, form: Form) -> Non
     await expect(form.dialog.get_by_text("x.bin isn't a file of text in UTF-8.")).to_be_visible()
 
 
-async def test_a_choice_fills_in_other_fields(page: Page, form: Form) -> None:
+async def test_a_choice_fills_in_other_fields(form: Form, page: Page) -> None:
     await form.open(
         util.ChoiceStringParameter(
             "preset",
@@ -249,7 +249,7 @@ async def test_a_choice_fills_in_other_fields(page: Page, form: Form) -> None:
 
 
 async def test_a_refusal_of_the_whole_form_is_said_above_it(
-    fresh: Server, page: Page, form: Form, faults: list[str]
+    fresh: Server, form: Form, page: Page, faults: list[str]
 ) -> None:
     await form.open()
     await execute(fresh.store, "UPDATE schedulers SET enabled = 0 WHERE id = 3")
@@ -278,7 +278,7 @@ async def test_a_scheduler_that_is_not_there(fresh: Server, page: Page) -> None:
     await expect(page.get_by_role("alert")).to_contain_text("No scheduler none can be asked")
 
 
-async def test_markup_in_a_form_is_text(page: Page, form: Form, faults: list[str]) -> None:
+async def test_markup_in_a_form_is_text(form: Form, page: Page, faults: list[str]) -> None:
     await form.open(
         util.StringParameter("a", SCRIPT, default=SCRIPT, tooltip=SCRIPT, required=True, regex="x"),
         util.ChoiceStringParameter("b", "B", choices=[SCRIPT], multiple=True, default=[SCRIPT]),
@@ -293,7 +293,7 @@ async def test_markup_in_a_form_is_text(page: Page, form: Form, faults: list[str
     faults.clear()
 
 
-async def test_tabs_by_keyboard(page: Page, form: Form) -> None:
+async def test_tabs_by_keyboard(form: Form, page: Page) -> None:
     fields = [util.StringParameter(name, f"Field {name}", tablabel=f"Tab {name}") for name in "abc"]
     await form.open(util.NestedParameter("tabs", "Tabs", layout="tabs", fields=fields))
     await form.dialog.get_by_role("tab", name="Tab a").focus()
@@ -303,7 +303,7 @@ async def test_tabs_by_keyboard(page: Page, form: Form) -> None:
     await expect(form.field("Field a")).not_to_be_visible()
 
 
-async def test_a_phone_fills_it_in_without_scrolling_sideways(page: Page, form: Form) -> None:
+async def test_a_phone_fills_it_in_without_scrolling_sideways(form: Form, page: Page) -> None:
     await page.set_viewport_size({"width": 390, "height": 844})
     await form.open(
         util.NestedParameter(
@@ -315,7 +315,7 @@ async def test_a_phone_fills_it_in_without_scrolling_sideways(page: Page, form: 
     assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
-async def test_the_same_click_asks_once(fresh: Server, page: Page, form: Form) -> None:
+async def test_the_same_click_asks_once(fresh: Server, form: Form, page: Page) -> None:
     asked = []
     page.on("request", lambda request: asked.append(request) if request.method == "POST" else None)
     await form.open()

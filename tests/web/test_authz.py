@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 from yarl import URL
 
-from buildwright.model import authz as rules
 from buildwright.model import roles
-from buildwright.model.authz import Access, Authz
+from buildwright.model.authz import Access, Authz, EndpointMatcherBase
 from buildwright.model.logins import UserPasswordAuth
+from buildwright.plugins import util
 from buildwright.store import schema
 from buildwright.store.unit import Hint
 from buildwright.web import audit
@@ -101,7 +101,7 @@ async def state(server: Server) -> list[Any]:
 async def test_every_method_is_refused_to_whom_the_rules_refuse(
     server: Server, eve: Person, nobody: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    serve_rules(server, rules.AnyControlEndpointMatcher(role="admins"))
+    serve_rules(server, util.AnyControlEndpointMatcher(role="admins"))
     monkeypatch.setattr(audit, "STRANGERS_A_MINUTE", 10_000)
     await log_in((eve, "eve"))
     methods = await every_method(nobody)
@@ -122,7 +122,7 @@ async def test_every_method_is_refused_to_whom_the_rules_refuse(
 
 async def test_every_method_passes_for_whom_the_rules_let(server: Server, ann: Person) -> None:
     """The other half: what refuses everybody would pass the test above."""
-    serve_rules(server, rules.AnyControlEndpointMatcher(role="admins"))
+    serve_rules(server, util.AnyControlEndpointMatcher(role="admins"))
     await log_in((ann, "ann"))
     for path, method in await every_method(ann):
         status, why = await ann.call(path, method)
@@ -161,7 +161,7 @@ async def test_without_rules_one_has_to_be_known(server: Server, eve: Person, no
 async def test_however_it_is_spelled(
     server: Server, eve: Person, path: str, method: str, status: int
 ) -> None:
-    serve_rules(server, rules.StopBuildEndpointMatcher(role="admins"))
+    serve_rules(server, util.StopBuildEndpointMatcher(role="admins"))
     await log_in((eve, "eve"))
     before = await state(server)
     for version in ("v2", "latest"):
@@ -183,10 +183,10 @@ async def test_rules_for_some_builders(server: Server, ann: Person, eve: Person)
     [builder] = await builders_of(server, LAST)
     serve_rules(
         server,
-        rules.StopBuildEndpointMatcher(builder=builder, role="admins"),
-        rules.RebuildBuildEndpointMatcher(builder="no-such-*", role="admins"),
-        rules.ForceBuildEndpointMatcher(builder="waits-*", role="admins"),
-        rules.EnableSchedulerEndpointMatcher(role="admins"),
+        util.StopBuildEndpointMatcher(builder=builder, role="admins"),
+        util.RebuildBuildEndpointMatcher(builder="no-such-*", role="admins"),
+        util.ForceBuildEndpointMatcher(builder="waits-*", role="admins"),
+        util.EnableSchedulerEndpointMatcher(role="admins"),
     )
     await log_in((ann, "ann"), (eve, "eve"))
     _, build = await eve.get(f"/api/v2/builds/{LAST}")
@@ -264,8 +264,9 @@ async def test_of_which_builder_and_owner_things_are(each_server: Server) -> Non
 async def test_ones_own_builds(server: Server, eve: Person, ann: Person, nobody: Person) -> None:
     serve_rules(
         server,
-        rules.StopBuildEndpointMatcher(role="owner", defaultDeny=False),
-        rules.AnyControlEndpointMatcher(role="admins"),
+        util.StopBuildEndpointMatcher(role="owner", defaultDeny=False),
+        util.AnyControlEndpointMatcher(role="admins"),
+        roles=[ANN_RULES, util.RolesFromOwner(role="owner")],
     )
     await execute(
         server.store,
@@ -287,7 +288,7 @@ async def test_ones_own_builds(server: Server, eve: Person, ann: Person, nobody:
 
 
 async def test_tokens_have_roles_by_their_names(server: Server, nobody: Person) -> None:
-    serve_rules(server, rules.AnyControlEndpointMatcher(role="admins"))
+    serve_rules(server, util.AnyControlEndpointMatcher(role="admins"))
     robot, other = new_token(), new_token()
     server.tokens = {robot[1]: "robot", other[1]: "ann"}
     assert (await nobody.call("/workers/1", "pause", Authorization=f"Bearer {robot[0]}"))[0] == 200
@@ -320,7 +321,7 @@ READINGS = [
 async def test_reading_is_guarded_by_a_rule_for_everything(
     server: Server, ann: Person, eve: Person, nobody: Person, path: str
 ) -> None:
-    serve_rules(server, rules.AnyEndpointMatcher(role="admins"))
+    serve_rules(server, util.AnyEndpointMatcher(role="admins"))
     await log_in((ann, "ann"), (eve, "eve"))
     for person in (eve, nobody):
         async with person.http.get(f"{server.url}{path}") as response:
@@ -336,7 +337,7 @@ async def test_reading_is_guarded_by_a_rule_for_everything(
 
 
 async def test_guarded_answers_are_for_no_cache_but_their_readers(server: Server, ann: Person) -> None:
-    serve_rules(server, rules.AnyEndpointMatcher(role="admins"))
+    serve_rules(server, util.AnyEndpointMatcher(role="admins"))
     server.snapshot = replace(server.snapshot, www=replace(server.snapshot.www, json_cache_seconds=60))
     await log_in((ann, "ann"))
     said = {}
@@ -354,7 +355,7 @@ async def test_guarded_answers_are_for_no_cache_but_their_readers(server: Server
 
 async def test_nothing_is_open_by_oversight(server: Server, nobody: Person) -> None:
     """Each route of the application, so that a new one can't be forgotten."""
-    serve_rules(server, rules.AnyEndpointMatcher(role="admins"))
+    serve_rules(server, util.AnyEndpointMatcher(role="admins"))
     open_to_all = set()
     for resource in server.app.router.resources():
         path = resource.canonical
@@ -370,7 +371,7 @@ async def test_nothing_is_open_by_oversight(server: Server, nobody: Person) -> N
 
 
 async def test_reading_is_open_without_a_rule_for_it(server: Server, nobody: Person) -> None:
-    serve_rules(server, rules.AnyControlEndpointMatcher(role="admins"))
+    serve_rules(server, util.AnyControlEndpointMatcher(role="admins"))
     for path in ("/api/v2/builds/1", "/metrics", "/api/v2/application.spec"):
         async with nobody.http.get(f"{server.url}{path}") as response:
             assert response.status == 200
@@ -396,7 +397,7 @@ class Listening:
         return json.loads(message.data) if message.type is aiohttp.WSMsgType.TEXT else {"closed": True}
 
 
-class Hidden(rules.EndpointMatcherBase):
+class Hidden(EndpointMatcherBase):
     """Hides the builds of one builder, and all workers."""
 
     builder = ""
@@ -458,7 +459,7 @@ async def test_who_may_no_longer_read_hears_nothing_more(
     server: Server, ann: Person, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(readers, "LOOK_AGAIN_US", 0)
-    serve_rules(server, rules.AnyEndpointMatcher(role="admins"))
+    serve_rules(server, util.AnyEndpointMatcher(role="admins"))
     token, hashed = new_token()
     headers = {}
     if how == "token":
@@ -476,7 +477,7 @@ async def test_who_may_no_longer_read_hears_nothing_more(
         elif how == "token":
             server.tokens = {}
         else:
-            serve_rules(server, rules.AnyEndpointMatcher(role="nobody"))
+            serve_rules(server, util.AnyEndpointMatcher(role="nobody"))
         server.bus.publish([Hint("builds", 2, "update")])
         if how == "rules":  # still known, and may ask for what else there is
             assert (await listening.ask("startConsuming", "builds/*/*"))["code"] == 403
@@ -488,9 +489,9 @@ async def test_a_page_is_told_what_its_user_may(server: Server, eve: Person, nob
     [builder] = await builders_of(server, LAST)
     serve_rules(
         server,
-        rules.StopBuildEndpointMatcher(builder=builder, role="admins"),
-        rules.RebuildBuildEndpointMatcher(role="owner"),
-        rules.EnableSchedulerEndpointMatcher(role="admins"),
+        util.StopBuildEndpointMatcher(builder=builder, role="admins"),
+        util.RebuildBuildEndpointMatcher(role="owner"),
+        util.EnableSchedulerEndpointMatcher(role="admins"),
     )
     await log_in((eve, "eve"))
     _, config = await eve.get("/config")

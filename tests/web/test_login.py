@@ -11,8 +11,9 @@ import bcrypt
 import pytest
 from yarl import URL
 
-from buildwright.model.logins import CustomAuth, HTPasswdAuth, RemoteUserAuth, UserPasswordAuth
+from buildwright.model.logins import CustomAuth, RemoteUserAuth
 from buildwright.model.render import Secret
+from buildwright.plugins import util
 from buildwright.web.auth import limits
 from buildwright.web.auth.passwords import fits, is_hash
 from buildwright.web.auth.tokens import new_token
@@ -68,7 +69,7 @@ async def person(server: Server) -> AsyncIterator[Person]:
 
 @pytest.fixture
 def passwords(server: Server) -> None:
-    server.snapshot = snapshot(auth=UserPasswordAuth(USERS))
+    server.snapshot = snapshot(auth=util.UserPasswordAuth(USERS))
 
 
 @pytest.mark.usefixtures("passwords")
@@ -168,11 +169,11 @@ async def test_a_session_ends_with_its_time_and_its_user(server: Server, person:
     assert (await person.call("/workers/1", "pause"))[0] == 401
     server.services.now_us = now_us
     assert (await person.call("/workers/1", "pause"))[0] == 200
-    server.snapshot = snapshot(auth=UserPasswordAuth({"bob": "bobs"}))
+    server.snapshot = snapshot(auth=util.UserPasswordAuth({"bob": "bobs"}))
     assert (await person.call("/workers/1", "pause"))[0] == 401
     server.snapshot = snapshot(auth=RemoteUserAuth())
     assert (await person.call("/workers/1", "pause"))[0] == 401
-    server.snapshot = snapshot(auth=UserPasswordAuth(USERS))
+    server.snapshot = snapshot(auth=util.UserPasswordAuth(USERS))
     assert (await person.call("/workers/1", "pause"))[0] == 200
 
 
@@ -219,7 +220,7 @@ async def test_a_page_of_another_site_acts_as_nobody(
 ) -> None:
     await person.login("ann", "a good one")
     server.snapshot = snapshot(
-        auth=UserPasswordAuth(USERS), allowed_origins=["https://ci.example.net", "null"]
+        auth=util.UserPasswordAuth(USERS), allowed_origins=["https://ci.example.net", "null"]
     )
     status, _ = await person.call("/workers/1", "pause", **headers)
     assert status in (400, 401, 403)
@@ -249,7 +250,7 @@ async def test_cookies_go_over_https_only_where_there_is_https(server: Server, p
     from dataclasses import replace
 
     host = server.url.removeprefix("http://")
-    server.snapshot = replace(snapshot(auth=UserPasswordAuth(USERS)), buildbot_url=f"https://{host}/")
+    server.snapshot = replace(snapshot(auth=util.UserPasswordAuth(USERS)), buildbot_url=f"https://{host}/")
     async with person.http.post(
         f"{server.url}/auth/login", json={"username": "ann", "password": "a good one"}
     ) as response:
@@ -312,7 +313,7 @@ async def test_a_file_of_users(server: Server, person: Person, tmp_path: Path) -
         "six:$6$kTnbw96kGQ0JYP5f$6/ZU4EUqzz47IvetovUqzLix32pQ.MVa18GW3UwQbAPBM51NZRHZ8tSyF4S/CtBXyzEj/IAnBXj0RAYuETq0d.\n"
         "plain:geheim\nempty:\n"
     )
-    server.snapshot = snapshot(auth=HTPasswdAuth(path))
+    server.snapshot = snapshot(auth=util.HTPasswdAuth(path))
     assert (await person.login("ann", "bobs"))[0] == 200
     for name in ("sha", "apache", "crypt", "six"):
         assert (await person.login(name, "geheim"))[0] == 200, name
@@ -370,7 +371,7 @@ async def test_a_secret_is_a_password(server: Server, person: Person) -> None:
 
     from dataclasses import replace
 
-    with_secret = snapshot(auth=UserPasswordAuth([("ann", Secret("password-of-ann"))]))
+    with_secret = snapshot(auth=util.UserPasswordAuth([("ann", Secret("password-of-ann"))]))
     server.snapshot = replace(with_secret, secrets_providers=[Provider()])
     assert (await person.login("ann", "from a file"))[0] == 200
     assert (await person.login("ann", "password-of-ann"))[0] == 403
@@ -396,7 +397,7 @@ async def test_a_proxy_names_the_user(server: Server, person: Person) -> None:
 async def test_tokens_work_beside_logins(server: Server, person: Person) -> None:
     token, hashed = new_token()
     server.tokens = {hashed: "release-script"}
-    server.snapshot = snapshot(auth=UserPasswordAuth(USERS))
+    server.snapshot = snapshot(auth=util.UserPasswordAuth(USERS))
     with_token = {"Authorization": f"Bearer {token}"}
     assert (await person.call("/workers/1", "pause", **with_token))[0] == 200
     _, config = await person.get("/config", **with_token)

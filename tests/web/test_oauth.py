@@ -13,9 +13,10 @@ from yarl import URL
 
 from buildwright.model.authz import AnyControlEndpointMatcher, Authz
 from buildwright.model.logins import AuthBase
-from buildwright.model.oauth import BitbucketAuth, GitHubAuth, GitLabAuth, GoogleAuth, OIDCAuth
+from buildwright.model.oauth import OIDCAuth
 from buildwright.model.render import Secret
 from buildwright.model.roles import RolesFromGroups
+from buildwright.plugins import util
 from tests.support.providers import CLIENT, SECRET, Provider
 from tests.support.webserver import Server, snapshot
 from tests.web.test_audit import entries
@@ -63,7 +64,7 @@ async def go(person: Person, query: str = "") -> tuple[int, str]:
 
 
 async def test_github(server: Server, person: Person, provider: Provider) -> None:
-    use(server, GitHubAuth(CLIENT, Secret("client-secret"), serverURL=provider.url))
+    use(server, util.GitHubAuth(CLIENT, Secret("client-secret"), serverURL=provider.url))
     provider.api = {
         "/api/v3/user": {"login": "ann", "name": "Ann A.", "email": "public@example.org"},
         "/api/v3/user/emails": [
@@ -90,7 +91,7 @@ async def test_github(server: Server, person: Person, provider: Provider) -> Non
 
 
 async def test_teams_of_github(server: Server, person: Person, provider: Provider) -> None:
-    auth = GitHubAuth(CLIENT, SECRET, serverURL=provider.url, apiVersion=4, getTeamsMembership=True)
+    auth = util.GitHubAuth(CLIENT, SECRET, serverURL=provider.url, apiVersion=4, getTeamsMembership=True)
     rules = Authz([AnyControlEndpointMatcher(role="core")], [RolesFromGroups(groupPrefix="org/")])
     use(server, auth, authz=rules)
     provider.api = {
@@ -108,7 +109,7 @@ async def test_teams_of_github(server: Server, person: Person, provider: Provide
 
 
 async def test_gitlab(server: Server, person: Person, provider: Provider) -> None:
-    use(server, GitLabAuth(provider.url, CLIENT, SECRET, scope="read_api"))
+    use(server, util.GitLabAuth(provider.url, CLIENT, SECRET, scope="read_api"))
     provider.api = {
         "/api/v4/user": {
             "username": "ann", "name": "Ann", "email": "ann@example.org", "confirmed_at": "2020-01-01",
@@ -125,10 +126,10 @@ async def test_gitlab(server: Server, person: Person, provider: Provider) -> Non
 async def test_bitbucket(
     server: Server, person: Person, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BitbucketAuth, "server", provider.url)
-    monkeypatch.setattr(BitbucketAuth, "api", provider.url)
+    monkeypatch.setattr(util.BitbucketAuth, "server", provider.url)
+    monkeypatch.setattr(util.BitbucketAuth, "api", provider.url)
     provider.basic = True
-    use(server, BitbucketAuth(CLIENT, SECRET))
+    use(server, util.BitbucketAuth(CLIENT, SECRET))
     provider.api = {
         "/2.0/user": {"username": "ann", "display_name": "Ann"},
         "/2.0/user/emails": {"values": [{"email": "ann@x.org", "is_primary": True, "is_confirmed": True}]},
@@ -188,8 +189,8 @@ async def test_openid_connect(server: Server, person: Person, provider: Provider
 async def test_google(
     server: Server, person: Person, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(GoogleAuth, "google", provider.url)
-    use(server, GoogleAuth(CLIENT, SECRET))
+    monkeypatch.setattr(util.GoogleAuth, "google", provider.url)
+    use(server, util.GoogleAuth(CLIENT, SECRET))
     provider.claims = claims(provider)
     provider.api = {"/userinfo": {"sub": "4711"}}
     await go(person)
@@ -336,7 +337,7 @@ async def test_a_login_leads_nowhere_else(
 
 
 async def test_secrets_stay_with_the_master(server: Server, person: Person, provider: Provider) -> None:
-    use(server, GitHubAuth(CLIENT, Secret("client-secret"), serverURL=provider.url, autologin=True))
+    use(server, util.GitHubAuth(CLIENT, Secret("client-secret"), serverURL=provider.url, autologin=True))
     _, config = await person.get("/config")
     assert config["auth"] == {
         "name": "GitHub",
@@ -356,7 +357,7 @@ async def test_secrets_stay_with_the_master(server: Server, person: Person, prov
 async def test_too_many_groups_for_a_session_are_told(
     server: Server, person: Person, provider: Provider
 ) -> None:
-    use(server, GitHubAuth(CLIENT, SECRET, serverURL=provider.url))
+    use(server, util.GitHubAuth(CLIENT, SECRET, serverURL=provider.url))
     provider.api = {
         "/api/v3/user": {"login": "ann"},
         "/api/v3/user/emails": [],
@@ -365,7 +366,7 @@ async def test_too_many_groups_for_a_session_are_told(
     status, why = await go(person)
     assert (status, "you are in 300 groups" in why) == (403, True)
     rules = Authz([AnyControlEndpointMatcher(role="299")], [RolesFromGroups("organization-of-some-length-")])
-    use(server, GitHubAuth(CLIENT, SECRET, serverURL=provider.url), authz=rules)
+    use(server, util.GitHubAuth(CLIENT, SECRET, serverURL=provider.url), authz=rules)
     provider.api["/api/v3/user/orgs"] = [{"login": f"g{number:04}"} for number in range(1500)]
     provider.api["/api/v3/user/orgs"].append({"login": "organization-of-some-length-299"})
     assert (await go(person))[0] == 302

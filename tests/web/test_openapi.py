@@ -1,5 +1,5 @@
-"""The description of the data API in OpenAPI, and the data API against it: whatever a stranger sends, the answer
-is one of those that are described, and never a defect.
+"""The description of the data API in OpenAPI, and the data API against it: whatever a stranger sends, the
+answer is one of those that are described, and never a defect.
 """
 
 import asyncio

@@ -28,7 +28,7 @@ from buildwright.changes.base import Found, Poll, PollError, PollingChangeSource
 from buildwright.changes.git import run
 from buildwright.changes.p4records import NoRecord, Record, failure, read_records, text
 from buildwright.changes.tools import ask, expect_functions, expect_texts, interval, rendered
-from buildwright.model.errors import error, expect, shown
+from buildwright.model.errors import error, expect
 from buildwright.model.renderable import IRenderable, is_renderable
 from buildwright.model.text import is_encoding
 
@@ -110,7 +110,7 @@ class P4Source(PollingChangeSource):
             error(f"{self.what}: use_tickets needs a p4passwd to log in with", "give it p4passwd")
         expect(ticket_login_interval, (int, float), f"{self.what}: ticket_login_interval", "seconds")
         if not is_encoding(encoding):
-            error(f"{self.what}: there is no encoding {shown(encoding)}", "as in encoding='latin-1'")
+            error(f"{self.what}: there is no encoding {encoding!r}", "as in encoding='latin-1'")
             encoding = "utf8"
         self.p4port = p4port
         self.p4user = p4user

@@ -21,12 +21,12 @@ export function t(text: string, values?: Record<string, string | number>): strin
 
 /** A number of things as the reader's language writes it: for counts, not for numbers that are names. */
 export function count(n: number): string {
-  return count(n);
+  return numbers.format(n);
 }
 
 /** The one or the other text, by the number, which is `{n}` in both. */
 export function tn(n: number, one: string, many: string, values?: Record<string, string | number>): string {
-  return t(n === 1 ? one : many, { n: numbers.format(n), ...values });
+  return t(n === 1 ? one : many, { n: count(n), ...values });
 }
 
 export async function chooseLanguage(code: string): Promise<void> {
