@@ -1,6 +1,7 @@
 """Fixtures that every test may ask for."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -17,6 +18,10 @@ settings.load_profile("untimed")
 
 for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # `make test` is not part of what tests run
     os.environ.pop(_name, None)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As shells start what they put in the background; no command that a test runs could be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _watch = Watch(PAGE.read_text(encoding="utf-8") if PAGE.exists() else "")
 _watch.watch_configurations()
