@@ -73,6 +73,18 @@ async def test_rebuild_leads_to_its_request(fresh: Server, page: Page) -> None:
     await page.wait_for_url(re.compile(r"#/buildrequests/\d+$"))
 
 
+async def test_rebuild_from_the_step_that_broke(fresh: Server, page: Page) -> None:
+    await break_build(fresh, FAILED)
+    await page.goto(f"{fresh.url}/#/builds/{FAILED}")
+    async with page.expect_response(lambda response: response.request.method == "POST") as answered:
+        await page.get_by_role("button", name="Rebuild from").click()
+    response = await answered.value
+    asked = response.request.post_data_json
+    assert asked is not None
+    assert (response.status, asked["params"]) == (200, {"from": "failed"})
+    await page.wait_for_url(re.compile(r"#/buildrequests/\d+$"))
+
+
 async def test_what_a_build_says_stays_text(fresh: Server, page: Page) -> None:
     attack = "<img src=x onerror=document.title=1><script>document.title=1</script>"
     await break_build(fresh, FAILED)

@@ -1,8 +1,10 @@
 """What is around every view: the way in, the connection, addresses that lead nowhere."""
 
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from buildwright.store.unit import Hint
 from tests.support.webserver import Server, execute
@@ -55,3 +57,22 @@ async def test_a_phone_opens_the_menu(fresh: Server, page: Page) -> None:
     await page.wait_for_selector("h1:text('About')")
     assert not await about.is_visible()
     assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+async def test_times_are_told_by_the_masters_clock(fresh: Server, page: Page) -> None:
+    await page.clock.set_fixed_time(datetime.now(UTC) - timedelta(days=3))  # the reader's is wrong
+    await page.goto(fresh.url)
+    finished = page.get_by_role("region", name="Lately finished").locator("time").first
+    await expect(finished).to_have_text(re.compile(r"^(just now|\d+ (s|min) ago)$"))
+
+
+async def test_light_and_dark_follow_the_system_until_one_chooses(fresh: Server, page: Page) -> None:
+    await page.emulate_media(color_scheme="dark")
+    await page.goto(fresh.url)
+    root = page.locator("html")
+    await expect(root).to_have_attribute("data-theme", "dark")
+    await page.emulate_media(color_scheme="light")
+    await expect(root).to_have_attribute("data-theme", "light")
+    await page.get_by_label("Colours").select_option("dark")
+    await page.reload()
+    await expect(root).to_have_attribute("data-theme", "dark")

@@ -62,9 +62,16 @@ async function answer(path: string, init: RequestInit): Promise<{ response: Resp
 }
 
 /** Read JSON from a path of the master that isn't one of the data API's collections. */
-export async function readJson<T>(path: string, params: Params = {}, signal?: AbortSignal): Promise<T> {
+export async function readJson<T>(
+  path: string,
+  params: Params = {},
+  signal?: AbortSignal,
+  /** Told what came before the body. */
+  heard?: (headers: Headers) => void,
+): Promise<T> {
   const { response, body } = await answer(address(path, params), { headers: headers(), signal });
   if (!response.ok) throw refusal(response.status, body);
+  heard?.(response.headers);
   return body as T;
 }
 

@@ -4,9 +4,11 @@
 let offset_us = 0;
 export const clock = $state({ now_us: Date.now() * 1000 });
 
-/** The master says that it is this late. */
-export function set_by_master(now_us: number): void {
-  offset_us = now_us - Date.now() * 1000;
+/** An answer came with the time at which the master wrote it, in whole seconds (HTTP's `Date`). */
+export function heardFromMaster(date: string | null): void {
+  const ahead_ms = Date.parse(date ?? "") - Date.now();
+  // Less than this may be the way, and what was cut off the seconds.
+  offset_us = Math.abs(ahead_ms) > 2500 ? ahead_ms * 1000 : 0;
   tick();
 }
 
@@ -14,7 +16,10 @@ function tick(): void {
   clock.now_us = Date.now() * 1000 + offset_us;
 }
 
-setInterval(() => {
-  if (!document.hidden) tick();
-}, 1000);
-document.addEventListener("visibilitychange", tick);
+/** Have it go on while the page is looked at. */
+export function startClock(): void {
+  setInterval(() => {
+    if (!document.hidden) tick();
+  }, 1000);
+  document.addEventListener("visibilitychange", tick);
+}

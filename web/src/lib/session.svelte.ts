@@ -1,6 +1,7 @@
 // Who reads the page, what they may do, and what the master says of itself before anything else (`/config`).
 
 import { ApiError, readJson, useToken } from "./api";
+import { heardFromMaster } from "./clock.svelte";
 import { events } from "./connection.svelte";
 
 export interface Verdict {
@@ -42,7 +43,9 @@ let answered: ((done: boolean) => void) | undefined;
 
 export async function loadConfig(): Promise<void> {
   try {
-    session.config = await readJson<Config>("config");
+    // Never from a cache, so its date is the present.
+    const heard = (headers: Headers) => heardFromMaster(headers.get("Date"));
+    session.config = await readJson<Config>("config", {}, undefined, heard);
     session.failed = "";
     goToLogin(session.config);
   } catch (error) {
